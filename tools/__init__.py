@@ -1,0 +1,1 @@
+"""Commands for people who work on xcs-airflow; not part of the package."""
