@@ -1,0 +1,70 @@
+"""One byte form for JSON, and a strict reader."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xcs_airflow.canonical import DocumentError, canonical_json, digest, load_json, pretty_json
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text(), children, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(json_values)
+def test_every_form_reads_back_as_the_same_value(value):
+    assert load_json(canonical_json(value)) == value
+    assert load_json(pretty_json(value)) == value
+
+
+@given(json_values)
+def test_the_pretty_form_is_utf8_and_has_no_hidden_line_ends(value):
+    text = pretty_json(value)
+    assert text.encode().decode() == text
+    assert len(text.splitlines()) == text.count("\n")
+
+
+def test_key_order_does_not_change_the_digest():
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_numbers_json_cannot_hold_are_refused_when_writing(value):
+    with pytest.raises(ValueError, match="JSON compliant"):
+        canonical_json({"x": value})
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ('{"a": 1, "a": 2}', "XCS222"),
+        ('[{"b": {"c": 1, "c": 1}}]', "XCS222"),
+        ("NaN", "XCS220"),
+        ("[-Infinity]", "XCS220"),
+        ("{", "XCS220"),
+        ("", "XCS220"),
+        (b"\xff", "XCS220"),
+        ("1" * 5000, "XCS220"),
+        ("[" * 65 + "]" * 65, "XCS221"),
+        ("[" * 100_000, "XCS221"),
+    ],
+)
+def test_what_json_leaves_open_is_refused(text, code):
+    with pytest.raises(DocumentError) as caught:
+        load_json(text)
+    assert caught.value.code == code
+
+
+def test_a_document_over_the_size_limit_is_refused_before_it_is_read():
+    with pytest.raises(DocumentError) as caught:
+        load_json('"xxxxxxxxxx"', max_bytes=8)
+    assert caught.value.facts == {"size": 12, "unit": "bytes", "limit": 8}
+
+
+def test_brackets_inside_strings_do_not_count_as_depth():
+    text = json.dumps(["[" * 500, '\\"[[[' * 50])
+    assert load_json(text) == json.loads(text)
