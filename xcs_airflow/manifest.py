@@ -1,0 +1,177 @@
+"""The manifest: everything the runtime needs to know about a pipeline's tasks, decided at compile time.
+
+It knows tasks, steps and how items are spread over shards; it does not know graphs, passes, prices or platforms.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import Field, JsonValue
+
+from xcs_airflow.values import Frozen, Prompt, Value
+
+MANIFEST_VERSION: Literal[1] = 1
+
+Collect = Literal["map", "flat_map", "filter"]
+"""What a mapped operation does with the result of one item: keep it, spread the list it is, or keep the item if it is true."""
+
+
+class ParameterSpec(Frozen):
+    """A parameter of the pipeline.
+
+    Attributes:
+        name: Its name, as in the function's signature.
+        has_default: Whether a run may leave it out.
+        default: The value then.
+        value_schema: JSON Schema of its annotation; empty when it has none.
+    """
+
+    name: str
+    has_default: bool = False
+    default: JsonValue = None
+    value_schema: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class ModelCall(Frozen):
+    """One request to a model, but for the values of its inputs.
+
+    Attributes:
+        model: `provider/name`, as in `openai/gpt-4.1-mini`.
+        prompt: The prompt as data; exactly one of this and `prompt_func` is given.
+        prompt_func: Address of a function that returns the prompt (text, or a list of messages).
+        output_schema: JSON Schema of the answer; None means plain text.
+        temperature: Sampling temperature; None leaves it to the provider.
+        max_tokens: Longest answer in tokens; None leaves it to the provider.
+        seed: Sampling seed; None leaves it to the provider.
+    """
+
+    model: str
+    prompt: Prompt | None = None
+    prompt_func: str | None = None
+    output_schema: dict[str, JsonValue] | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+
+
+class CacheRule(Frozen):
+    """How answers of a step are remembered.
+
+    Attributes:
+        ttl_s: For how many seconds an answer is good; None means for ever.
+        epoch: A word that enters every key: change it to forget everything.
+    """
+
+    ttl_s: int | None = None
+    epoch: str = ""
+
+
+class Step(Frozen):
+    """One operation, as the runtime runs it.
+
+    Attributes:
+        id: The id of the operation.
+        func: Address of the function to run; exactly one of this and `call` is given.
+        call: The model to ask.
+        inputs: Where each input comes from.
+        map_over: The inputs whose items it runs once for each; empty runs it once.
+        collect: What becomes of the result of one item.
+        cache: How answers are remembered; None asks every time.
+        attempts: How often one model call is tried before the task gives up.
+        when: A value that must be true for the step to run.
+        fingerprint: Changes when the result may change: the definition of the step and of all it depends on.
+    """
+
+    id: str
+    func: str | None = None
+    call: ModelCall | None = None
+    inputs: dict[str, Value] = Field(default_factory=dict)
+    map_over: tuple[str, ...] = ()
+    collect: Collect = "map"
+    cache: CacheRule | None = None
+    attempts: int = 5
+    when: Value | None = None
+    fingerprint: str
+
+
+class Task(Frozen):
+    """What a platform starts: one process that runs its steps in order.
+
+    Attributes:
+        id: Unique in the manifest.
+        steps: The operations to run, in an order that respects their inputs; steps with no edge between them may run together.
+        shards: Into how many parts the items of its mapped steps are spread; each part is one start of the task.
+        in_flight: How many model calls may wait for an answer at a time, in one shard.
+        needs: The tasks that must have ended well before.
+    """
+
+    id: str
+    steps: tuple[Step, ...]
+    shards: int = 1
+    in_flight: int = 1
+    needs: tuple[str, ...] = ()
+
+
+class Manifest(Frozen):
+    """All tasks of a pipeline.
+
+    Attributes:
+        schema_version: Of this document.
+        pipeline: The name of the pipeline.
+        graph_digest: SHA-256 of the optimised graph.
+        parameters: What a run may set.
+        tasks: In an order that respects `needs`.
+        output: The value of the pipeline as a whole.
+    """
+
+    schema_version: Literal[1] = MANIFEST_VERSION
+    pipeline: str
+    graph_digest: str
+    parameters: tuple[ParameterSpec, ...] = ()
+    tasks: tuple[Task, ...]
+    output: Value | None = None
+
+    @cached_property
+    def task_by_id(self) -> dict[str, Task]:
+        """The tasks by their ids."""
+        return {task.id: task for task in self.tasks}
+
+    @cached_property
+    def task_of_step(self) -> dict[str, Task]:
+        """The task that runs each operation, by the operation's id."""
+        return {step.id: task for task in self.tasks for step in task.steps}
+
+    def steps(self) -> Iterator[Step]:
+        """Every step, in task order."""
+        for task in self.tasks:
+            yield from task.steps
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form; what equals its default is left out, the version never."""
+        return {"schema_version": self.schema_version, **self.model_dump(mode="json", exclude_defaults=True)}
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of `manifest.json`."""
+    schema = Manifest.model_json_schema(mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "xcs-airflow manifest", **schema}
+
+
+def shard_of(key: str, shards: int) -> int:
+    """The shard that owns an item.
+
+    Only the first part of a key counts, so what an item spreads into stays in the shard of the item and chains of mapped
+    operations depend shard by shard.
+
+    Args:
+        key: The item's position path, as in `17` or `17/0`.
+        shards: How many shards there are.
+    """
+    if shards == 1:
+        return 0
+    root = key.partition("/")[0]
+    return int.from_bytes(hashlib.sha256(root.encode()).digest()[:8], "big") % shards
