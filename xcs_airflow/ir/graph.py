@@ -1,0 +1,215 @@
+"""A workflow: operations, parameters, a result, and what its author wants of a run.
+
+It knows its own order and identity; whether it is well formed is `check.verify`'s question, what it means is `executor.evaluate`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from typing import Any, Literal, Self
+
+from xcs_airflow.canonical import digest
+from xcs_airflow.errors import GraphError
+from xcs_airflow.ir.operation import Operation
+from xcs_airflow.manifest import ParameterSpec
+from xcs_airflow.values import Frozen, Ref, Value, references
+
+Objective = Literal["cost", "latency", "balanced"]
+
+
+class PipelinePolicy(Frozen):
+    """What the author wants of every run.
+
+    Attributes:
+        schedule: Five-field cron expression; None runs on demand only.
+        timezone: IANA name of the schedule's time zone.
+        budget_usd: The most a run may cost in US dollars.
+        deadline_s: The longest a run may take in seconds.
+        optimize: What to prefer where money and time disagree.
+        files: Data files that travel with the code, relative to the pipeline's folder.
+        description: One line for people.
+    """
+
+    schedule: str | None = None
+    timezone: str = "UTC"
+    budget_usd: Decimal | None = None
+    deadline_s: float | None = None
+    optimize: Objective = "cost"
+    files: tuple[str, ...] = ()
+    description: str = ""
+
+
+class Decision(Frozen):
+    """What a pass considered for one operation, and why it did or did not do it.
+
+    Attributes:
+        pass_name: Class name of the pass.
+        operation: The operation's id.
+        action: `applied` or `skipped`.
+        reason: Why, in one sentence.
+        saves_usd: Money it is expected to save per run; None when unknown.
+        saves_s: Seconds it is expected to save per run; None when unknown.
+        rule: Where the rule behind it comes from.
+    """
+
+    pass_name: str
+    operation: str
+    action: Literal["applied", "skipped"]
+    reason: str
+    saves_usd: Decimal | None = None
+    saves_s: float | None = None
+    rule: str = ""
+
+
+class Graph:
+    """An append-only directed acyclic graph of frozen operations.
+
+    Nothing in it is ever changed or removed: `add_operation` appends, passes build new graphs with `replace`.
+
+    Attributes:
+        name: The pipeline's name.
+        parameters: What a run may set.
+        output: The value of the graph as a whole; None means the results of the operations nobody reads.
+        policy: What the author wants of every run.
+        decisions: What the passes did to it, in order.
+        source: `file:line` where the pipeline was written.
+    """
+
+    __slots__ = ("_index", "_operations", "decisions", "name", "output", "parameters", "policy", "source")
+
+    def __init__(
+        self,
+        operations: Iterable[Operation] = (),
+        *,
+        name: str = "graph",
+        parameters: Iterable[ParameterSpec] = (),
+        output: Value | None = None,
+        policy: PipelinePolicy | None = None,
+        decisions: Iterable[Decision] = (),
+        source: str | None = None,
+    ) -> None:
+        self._operations = list(operations)
+        self._index = {operation.id: operation for operation in self._operations}
+        self.name = name
+        self.parameters = tuple(parameters)
+        self.output = output
+        self.policy = policy or PipelinePolicy()
+        self.decisions = tuple(decisions)
+        self.source = source
+
+    def add_operation(self, operation: Operation) -> Ref:
+        """Append an operation.
+
+        Returns:
+            A reference to its result, to be used as input of later operations.
+
+        Raises:
+            GraphError: The graph has an operation of that id already.
+        """
+        known = self._index.get(operation.id)
+        if known is not None:
+            places = ", ".join(op.source or "unknown" for op in (known, operation))
+            raise GraphError.because("XCS202", name=operation.id, count=2, places=places, operation=operation.id, place=operation.source)
+        self._operations.append(operation)
+        self._index[operation.id] = operation
+        return Ref(operation=operation.id)
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """Every operation, in the order it was added."""
+        return tuple(self._operations)
+
+    def replace(self, **changes: Any) -> Self:
+        """A new graph with some of the constructor's arguments changed; operations are shared, not copied."""
+        fields: dict[str, Any] = {
+            "operations": self._operations,
+            "name": self.name,
+            "parameters": self.parameters,
+            "output": self.output,
+            "policy": self.policy,
+            "decisions": self.decisions,
+            "source": self.source,
+        }
+        return type(self)(**{**fields, **changes})
+
+    def __getitem__(self, operation_id: str) -> Operation:
+        return self._index[operation_id]
+
+    def __contains__(self, operation_id: object) -> bool:
+        return operation_id in self._index
+
+    def __iter__(self) -> Iterator[Operation]:
+        return iter(self._operations)
+
+    def __len__(self) -> int:
+        return len(self._operations)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Graph):
+            return NotImplemented
+        mine = (self._operations, self.name, self.parameters, self.output, self.policy, self.decisions, self.source)
+        return mine == (other._operations, other.name, other.parameters, other.output, other.policy, other.decisions, other.source)
+
+    __hash__ = None  # type: ignore[assignment]  # append-only, so not a dict key
+
+    def __str__(self) -> str:
+        from xcs_airflow.ir.text import print_graph  # noqa: PLC0415  # text reads graphs
+
+        return print_graph(self)
+
+    def __repr__(self) -> str:
+        return f"<Graph {self.name!r}: {len(self)} operations>"
+
+    def result(self) -> Value:
+        """The value of the graph: its output, or by default the results nobody reads."""
+        if self.output is not None:
+            return self.output
+        from xcs_airflow.values import RecordOf  # noqa: PLC0415
+
+        read = {dependency for operation in self for dependency in dependencies(operation)}
+        return RecordOf(fields={op.id: Ref(operation=op.id) for op in self if op.id not in read})
+
+    def digest(self) -> str:
+        """SHA-256 of what the graph computes and how: unchanged by comments, line numbers and recorded decisions."""
+        document = {
+            "name": self.name,
+            "parameters": [spec.model_dump(mode="json") for spec in self.parameters],
+            "operations": [op.model_dump(mode="json", exclude={"source", "description"}, exclude_defaults=True) for op in self],
+            "output": None if self.output is None else self.output.model_dump(mode="json"),
+            "policy": self.policy.model_dump(mode="json", exclude={"description"}, exclude_defaults=True),
+        }
+        return digest(document)
+
+
+def dependencies(operation: Operation) -> tuple[str, ...]:
+    """The ids of the operations whose results one operation reads, each once, in writing order."""
+    values = [*operation.inputs.values(), *([operation.when] if operation.when is not None else [])]
+    return tuple(dict.fromkeys(ref.operation for value in values for ref in references(value)))
+
+
+def toposort(operations: Iterable[Operation]) -> tuple[Operation, ...]:
+    """Operations in an order in which each follows all it reads; among the possible orders, the one nearest to the given.
+
+    References to operations that are not among the given are ignored.
+
+    Raises:
+        GraphError: Some operations wait for each other; the message names one whole cycle.
+    """
+    import rustworkx as rx  # noqa: PLC0415  # 10 ms that `import xcs_airflow` need not pay
+
+    ordered = list(operations)
+    node_of = {operation.id: index for index, operation in enumerate(ordered)}
+    graph: rx.PyDiGraph[int, None] = rx.PyDiGraph()
+    graph.add_nodes_from(range(len(ordered)))
+    edges = [(node_of[need], index) for index, op in enumerate(ordered) for need in dependencies(op) if need in node_of]
+    graph.add_edges_from_no_data(edges)
+    order = rx.lexicographical_topological_sort(graph, key=lambda index: f"{index:09d}")
+    if len(order) < len(ordered):
+        raise _cycle_error([ordered[start] for start, _ in rx.digraph_find_cycle(graph)])
+    return tuple(ordered[index] for index in order)
+
+
+def _cycle_error(cycle: list[Operation]) -> GraphError:
+    names = " -> ".join(operation.id for operation in [*cycle, cycle[0]])
+    return GraphError.because("XCS205", cycle=names, operation=f"%{cycle[0].id}", place=cycle[0].source)
