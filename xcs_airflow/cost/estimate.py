@@ -1,0 +1,182 @@
+"""What a run of a graph is expected to do: calls, tokens, US dollars and seconds, each as low, expected and high.
+
+It knows how figures of one call add up over items, groups and paths; the figures themselves come from the other modules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from math import ceil
+
+from xcs_airflow.cost.assumptions import Assumed
+from xcs_airflow.cost.figures import Figure, GraphEstimate, Money, OperationEstimate
+from xcs_airflow.cost.flow import Flow, Runs
+from xcs_airflow.cost.latency import call_latency, calls_at_a_time, function_latency
+from xcs_airflow.cost.prices import PriceBook
+from xcs_airflow.cost.tasks import TaskOrder
+from xcs_airflow.cost.tokens import CallTokens, call_tokens
+from xcs_airflow.ir.graph import Graph, toposort
+from xcs_airflow.ir.llm_ops import LLMMetadata, LLMOperation
+from xcs_airflow.ir.operation import Operation
+
+_NOTHING = Figure.exactly(0, "none")
+
+
+def estimate(graph: Graph, prices: PriceBook | None = None) -> GraphEstimate:
+    """What a run is expected to do, with an empty cache.
+
+    An operation of a batch group shares its group's calls in flight: its `duration_s` is its part of the group's duration, so
+    the parts add up to the whole.
+
+    Args:
+        graph: A well-formed graph.
+        prices: The price book; by default that of the pinned data.
+
+    Raises:
+        GraphError: Operations or batch groups wait for each other in a circle.
+    """
+    book = prices or PriceBook.load()
+    assumed = Assumed()
+    ordered = toposort(graph)
+    works = _works(graph, ordered, book, assumed)
+    order = TaskOrder(ordered)
+    durations = _durations(ordered, order, works, assumed)
+    entries = {operation.id: works[operation.id].entry(durations[operation.id]) for operation in ordered}
+    assumed.use("task_start")
+    return GraphEstimate(
+        operations=tuple(entries[operation.id] for operation in graph),
+        calls_before=sum(entry.calls_before for entry in entries.values()),
+        calls=sum(entry.calls for entry in entries.values()),
+        input_tokens=Figure.total(entry.input_tokens for entry in entries.values()),
+        output_tokens=Figure.total(entry.output_tokens for entry in entries.values()),
+        cost_usd=Money.total(entry.cost_usd for entry in entries.values()),
+        duration_s=_longest_path(order, durations),
+        assumptions=assumed.sentences(),
+        prices=book.source,
+    )
+
+
+def priced_model(data: LLMMetadata) -> str:
+    """The name a model has in price books: `provider/name`, or a bare name when its provider is unknown."""
+    return data.model if data.provider is None else f"{data.provider_name}/{data.model_name}"
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What one operation does, before it is known who else shares its task.
+
+    Attributes:
+        operation: Who.
+        runs: How often it would run without any pass.
+        calls: How many model calls remain.
+        tokens: Of one call; None for a plain function.
+        cost_usd: Of all calls.
+        latency_s: Of one call, or of one run of a plain function.
+        items: Of its result.
+        distinct: Of its result.
+    """
+
+    operation: Operation
+    runs: Runs
+    calls: int
+    tokens: CallTokens | None
+    cost_usd: Money
+    latency_s: Figure
+    items: int | None
+    distinct: int | None
+
+    @property
+    def rounds(self) -> int:
+        """How many calls or runs take time."""
+        return self.runs.items if self.tokens is None else self.calls
+
+    def entry(self, duration: Figure) -> OperationEstimate:
+        """The public form."""
+        tokens = self.tokens or CallTokens(_NOTHING, _NOTHING)
+        return OperationEstimate(
+            operation=self.operation.id,
+            calls_before=0 if self.tokens is None else self.runs.items,
+            calls=self.calls,
+            input_tokens=_all_calls(self.operation, tokens.input, self.calls),
+            output_tokens=_all_calls(self.operation, tokens.output, self.calls),
+            cost_usd=self.cost_usd,
+            call_latency_s=self.latency_s,
+            duration_s=duration,
+            items=self.items,
+            distinct_items=self.distinct,
+        )
+
+
+def _works(graph: Graph, ordered: Sequence[Operation], prices: PriceBook, assumed: Assumed) -> dict[str, _Work]:
+    flow = Flow(graph, assumed)
+    return {operation.id: _work(operation, flow, prices, assumed) for operation in ordered}
+
+
+def _work(operation: Operation, flow: Flow, prices: PriceBook, assumed: Assumed) -> _Work:
+    runs = flow.runs(operation)
+    if not isinstance(operation, LLMOperation):
+        size = flow.add(operation, runs)
+        return _Work(operation, runs, 0, None, Money(), function_latency(operation, assumed), size.items, size.distinct)
+    tokens = call_tokens(operation, lambda: flow.input_tokens(operation), assumed)
+    is_remembered = operation.cache is not None and operation.func is None
+    calls = min(runs.items, runs.distinct) if is_remembered and runs.distinct is not None else runs.items
+    cost = _cost_of_call(operation.metadata, tokens, prices).times(calls)
+    latency = call_latency(operation, tokens.output, assumed)
+    size = flow.add(operation, runs, tokens.output)
+    if operation.when is not None:  # At best it is skipped.
+        cost = cost.model_copy(update={"low": Decimal(0)})
+    return _Work(operation, runs, calls, tokens, cost, latency, size.items, size.distinct)
+
+
+def _cost_of_call(data: LLMMetadata, tokens: CallTokens, prices: PriceBook) -> Money:
+    if data.estimated_cost_usd is not None:
+        return Money(low=data.estimated_cost_usd, expected=data.estimated_cost_usd, high=data.estimated_cost_usd)
+    model = priced_model(data)
+    amounts = {
+        end: prices.price(model, round(getattr(tokens.input, end)), round(getattr(tokens.output, end)))
+        for end in ("low", "expected", "high")
+    }
+    if any(amount is None for amount in amounts.values()):
+        return Money(unknown=(model,))
+    return Money(**amounts)
+
+
+def _all_calls(operation: Operation, figure: Figure, calls: int) -> Figure:
+    low = 0 if operation.when is not None else figure.low * calls
+    return Figure(low=low, expected=figure.expected * calls, high=figure.high * calls, source=figure.source)
+
+
+def _durations(ordered: Sequence[Operation], order: TaskOrder, works: Mapping[str, _Work], assumed: Assumed) -> dict[str, Figure]:
+    members: dict[int, list[_Work]] = {}
+    for operation in ordered:
+        members.setdefault(order.task_of[operation.id], []).append(works[operation.id])
+    return {name: duration for group in members.values() for name, duration in _shared(group, assumed).items()}
+
+
+def _shared(members: Sequence[_Work], assumed: Assumed) -> dict[str, Figure]:
+    """The durations of operations that run in one task, their calls in flight side by side, in full waves."""
+    shards = max(work.operation.shards or 1 for work in members)
+    in_flight = max(calls_at_a_time(work.operation, assumed) for work in members)
+    rounds = sum(work.rounds for work in members)
+    waves = ceil(rounds / (shards * in_flight))
+    parts = {}
+    for work in members:
+        factor, latency = waves * work.rounds / max(rounds, 1), work.latency_s
+        low = 0 if work.operation.when is not None else latency.low * factor
+        parts[work.operation.id] = Figure(low=low, expected=latency.expected * factor, high=latency.high * factor)
+    return parts
+
+
+def _longest_path(order: TaskOrder, durations: Mapping[str, Figure]) -> Figure:
+    """The longest way through the tasks; low, expected and high may take different ways."""
+    ends = {task: [0.0, 0.0, 0.0] for task in order.tasks}
+    for name, figure in durations.items():
+        own = ends[order.task_of[name]]
+        own[:] = own[0] + figure.low, own[1] + figure.expected, own[2] + figure.high
+    for task in order.tasks:
+        before = [ends[other] for other in order.before(task)]
+        ends[task] = [own + max((other[end] for other in before), default=0.0) for end, own in enumerate(ends[task])]
+    low, expected, high = (max((path[end] for path in ends.values()), default=0.0) for end in range(3))
+    return Figure(low=low, expected=expected, high=high)

@@ -1,0 +1,162 @@
+"""The figures of an estimate: ranges with a source, money that may be unknown, and their sums.
+
+It knows arithmetic on what is uncertain; it does not know where a figure comes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Literal, Self
+
+from pydantic import Field
+
+from xcs_airflow.values import Frozen
+
+Source = Literal["declared", "template", "assumed", "profile", "prices", "derived", "none"]
+"""Who says so: the author, the prompt's own text, our guess, an earlier run, a price table, other figures, or nobody."""
+
+
+class Figure(Frozen):
+    """A number of tokens, calls or seconds: at best, as expected, at worst.
+
+    Attributes:
+        low: At best.
+        expected: The most likely.
+        high: At worst.
+        source: Who says so.
+    """
+
+    low: float
+    expected: float
+    high: float
+    source: Source = "derived"
+
+    @classmethod
+    def exactly(cls, value: float, source: Source = "declared") -> Self:
+        """A figure without doubt."""
+        return cls(low=value, expected=value, high=value, source=source)
+
+    def times(self, factor: float) -> Figure:
+        """Each end multiplied."""
+        return Figure(low=self.low * factor, expected=self.expected * factor, high=self.high * factor)
+
+    @staticmethod
+    def total(figures: Iterable[Figure]) -> Figure:
+        """The ends added up."""
+        parts = list(figures)
+        return Figure(
+            low=sum(part.low for part in parts),
+            expected=sum(part.expected for part in parts),
+            high=sum(part.high for part in parts),
+        )
+
+
+class Money(Frozen):
+    """An amount of US dollars: at best, as expected, at worst. What is unknown is counted, never taken for zero.
+
+    Attributes:
+        low: At best.
+        expected: The most likely.
+        high: At worst.
+        unknown: Names of what has no known price and is therefore missing in the amounts, which then are lower bounds.
+    """
+
+    low: Decimal = Decimal(0)
+    expected: Decimal = Decimal(0)
+    high: Decimal = Decimal(0)
+    unknown: tuple[str, ...] = Field(default=())
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is missing in the amounts."""
+        return not self.unknown
+
+    def times(self, factor: int | Decimal) -> Money:
+        """Each end multiplied."""
+        return Money(low=self.low * factor, expected=self.expected * factor, high=self.high * factor, unknown=self.unknown)
+
+    @staticmethod
+    def total(amounts: Iterable[Money]) -> Money:
+        """The ends added up; what is unknown in any part is unknown in the sum."""
+        parts = list(amounts)
+        return Money(
+            low=sum((part.low for part in parts), Decimal(0)),
+            expected=sum((part.expected for part in parts), Decimal(0)),
+            high=sum((part.high for part in parts), Decimal(0)),
+            unknown=tuple(dict.fromkeys(name for part in parts for name in part.unknown)),
+        )
+
+
+class OperationEstimate(Frozen):
+    """What one operation is expected to do in a run.
+
+    Attributes:
+        operation: Its id.
+        calls_before: Model calls that one call per item would make, without any pass.
+        calls: Model calls after de-duplication and caching, in a run with an empty cache.
+        input_tokens: Of all calls together.
+        output_tokens: Of all calls together.
+        cost_usd: Of all calls together.
+        call_latency_s: Of one call, or of one run of a plain function.
+        duration_s: From start to end of the operation, its calls in flight side by side.
+        items: How many items its result is expected to have; None when it is no list.
+        distinct_items: How many different ones among them.
+    """
+
+    operation: str
+    calls_before: int = 0
+    calls: int = 0
+    input_tokens: Figure = Figure.exactly(0, "none")
+    output_tokens: Figure = Figure.exactly(0, "none")
+    cost_usd: Money = Money()
+    call_latency_s: Figure = Figure.exactly(0, "none")
+    duration_s: Figure = Figure.exactly(0, "none")
+    items: int | None = None
+    distinct_items: int | None = None
+
+
+class PriceSource(Frozen):
+    """Where prices come from.
+
+    Attributes:
+        name: The package or file.
+        version: Its version.
+        as_of: The date, YYYY-MM-DD, whose prices are taken.
+        overrides: A file of the user's that goes before it.
+    """
+
+    name: str
+    version: str
+    as_of: str
+    overrides: str | None = None
+
+
+class GraphEstimate(Frozen):
+    """What a run is expected to do.
+
+    Attributes:
+        operations: In graph order.
+        calls_before: Model calls that one call per item would make.
+        calls: Model calls after the passes, in a run with an empty cache.
+        input_tokens: Of all calls.
+        output_tokens: Of all calls.
+        cost_usd: Of all calls.
+        duration_s: Along the longest path.
+        assumptions: What was guessed, in sentences.
+        prices: Where prices come from.
+    """
+
+    operations: tuple[OperationEstimate, ...]
+    calls_before: int
+    calls: int
+    input_tokens: Figure
+    output_tokens: Figure
+    cost_usd: Money
+    duration_s: Figure
+    assumptions: tuple[str, ...] = ()
+    prices: PriceSource
+
+    def of(self, operation_id: str) -> OperationEstimate:
+        """The estimate of one operation."""
+        return next(estimate for estimate in self.operations if estimate.operation == operation_id)

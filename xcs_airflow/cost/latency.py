@@ -1,0 +1,56 @@
+"""How long one call or one function takes: declared by the author, else from dated assumptions.
+
+It knows seconds of one call and which calls can wait side by side; it does not know how many there are.
+"""
+
+from __future__ import annotations
+
+from xcs_airflow.cost.assumptions import Assumed
+from xcs_airflow.cost.figures import Figure
+from xcs_airflow.ir.llm_ops import LLMOperation
+from xcs_airflow.ir.operation import Operation
+
+
+def call_latency(operation: LLMOperation, output_tokens: Figure, assumed: Assumed) -> Figure:
+    """Seconds one call takes: until the first token, and for every token of the answer.
+
+    Args:
+        operation: Who calls.
+        output_tokens: The tokens of one answer.
+        assumed: Takes note of what is guessed.
+    """
+    declared = operation.metadata.estimated_latency_s
+    if declared is not None:
+        return Figure.exactly(declared)
+    where = "local_" if is_local(operation) else ""
+    first = assumed.use(f"{where}first_token_s", operation.id)
+    each = assumed.use(f"{where}output_token_s", operation.id)
+    return Figure(
+        low=first.low + each.low * output_tokens.low,
+        expected=first.expected + each.expected * output_tokens.expected,
+        high=first.high + each.high * output_tokens.high,
+        source="assumed",
+    )
+
+
+def calls_at_a_time(operation: Operation, assumed: Assumed) -> int:
+    """How many calls of an operation make progress at a time in one shard."""
+    if not isinstance(operation, LLMOperation) or operation.batch is None or operation.func is not None:
+        return 1
+    if is_local(operation):
+        return min(operation.batch.in_flight, round(assumed.use("local_calls_at_a_time", operation.id).expected))
+    return operation.batch.in_flight
+
+
+def is_local(operation: LLMOperation) -> bool:
+    """Whether the model runs in the task's own process, so that its calls compute where others wait."""
+    return operation.metadata.provider_name == "local"
+
+
+def function_latency(operation: Operation, assumed: Assumed) -> Figure:
+    """Seconds one run of a plain function takes; of a mapped one, for one item."""
+    figure = assumed.use("function_item_s" if operation.is_mapped else "function_s", operation.id)
+    if operation.timeout_s is None:
+        return figure
+    low, expected, high = (min(end, operation.timeout_s) for end in (figure.low, figure.expected, figure.high))
+    return Figure(low=low, expected=expected, high=high, source="assumed")
