@@ -1,0 +1,194 @@
+"""The graphs of the fixtures, by name: each is written down here once and printed in the fixture."""
+
+from __future__ import annotations
+
+from xcs_airflow.ir import (
+    BatchPolicy,
+    CachePolicy,
+    Constant,
+    Graph,
+    ListOf,
+    Operation,
+    Parameter,
+    ParameterSpec,
+    PipelinePolicy,
+    Ref,
+    Resources,
+)
+
+from .toys import llm, plain
+
+TICKETS = ParameterSpec(name="tickets", has_default=True, default=["late", "broken", "late", "odd"])
+LOAD = plain("load", "words", n=4, items=4)
+
+
+def graph(*operations: Operation, output: object = None, **settings: object) -> Graph:
+    """A graph whose output is one operation, by its id, or a value."""
+    value = Ref(operation=output) if isinstance(output, str) else output
+    return Graph(operations, **{"name": "case", "parameters": [TICKETS], "output": value, **settings})
+
+
+def dead_chain() -> Graph:
+    return graph(
+        LOAD, plain("a", "upper", each="load", pure=True), llm("b", each="a", temperature=0.7), plain("end", x="load"), output="end"
+    )
+
+
+def dead_but_impure() -> Graph:
+    return graph(LOAD, plain("log", x="load"), plain("end", x="load"), output="end")
+
+
+def dead_own_call() -> Graph:
+    asks = llm("asks", func="toys:join", x="load", temperature=0.7)
+    told = llm("told", func="toys:join", x="load", cacheable=True)
+    return graph(LOAD, asks, told, plain("end", x="load"), output="end")
+
+
+def read_by_condition() -> Graph:
+    return graph(LOAD, plain("any", x="load", pure=True), plain("end", x="load", when=Ref(operation="any")), output="end")
+
+
+def no_output_given() -> Graph:
+    return graph(LOAD, plain("a", x="load", pure=True), plain("b", x="load", pure=True, n=2))
+
+
+def equal_chains() -> Graph:
+    first = [plain("a", "upper", each="load", pure=True), llm("b", each="a", temperature=0)]
+    second = [
+        plain("c", "upper", each="load", pure=True, description="again"),
+        llm("d", each="c", temperature=0, estimated_output_tokens=5),
+    ]
+    return graph(LOAD, *first, *second, plain("end", x=ListOf(items=(Ref(operation="b"), Ref(operation="d")))), output="end")
+
+
+def equal_but_impure() -> Graph:
+    return graph(plain("a", "words"), plain("b", "words"), llm("c", x="a", temperature=0.7), llm("d", x="a", temperature=0.7))
+
+
+def equal_but_one_setting() -> Graph:
+    calls = [
+        llm("a", x="load", temperature=0),
+        llm("b", x="load", temperature=0, max_tokens=8),
+        llm("c", "Sum up: ", x="load", temperature=0),
+        llm("d", x="load", temperature=0, secrets={"OPENAI_API_KEY": "other"}),
+        llm("e", x="load", temperature=0, when=Constant(constant=True)),
+        llm("f", each="load", temperature=0),
+        llm("g", each="load", temperature=0, collect="filter"),
+    ]
+    return graph(LOAD, *calls)
+
+
+def provider_spelled_apart() -> Graph:
+    return graph(LOAD, llm("a", x="load", temperature=0), llm("b", x="load", model="gpt-4.1-mini", provider="openai", temperature=0))
+
+
+def equal_filters() -> Graph:
+    kept = [plain(name, "is_even", each="load", collect="filter", pure=True) for name in ("a", "b")]
+    together = plain("end", "upper", x="a", y="b", pure=True).model_copy(update={"map_over": ("x", "y")})
+    return graph(LOAD, *kept, together, output="end")
+
+
+def what_is_cacheable() -> Graph:
+    calls = [
+        llm("cold", each="load", temperature=0),
+        llm("seeded", "Sum up: ", each="load", temperature=0.7, seed=1),
+        llm("told", "Answer: ", each="load", temperature=0.7, cacheable=True),
+        llm("warm", each="load", temperature=0.7),
+        llm("unset", each="load"),
+        llm("never", each="load", temperature=0, cacheable=False),
+        llm("own", func="toys:upper", each="load", temperature=0),
+        llm("done", "Guess: ", each="load", temperature=0, cache=CachePolicy(ttl_s=60)),
+    ]
+    return graph(plain("load", "words", n=4, items=4, distinct_items=2), *calls)
+
+
+def repeats_through_a_chain() -> Graph:
+    load = plain("load", "words", n=4, items=400, distinct_items=100)
+    return graph(
+        load, llm("a", each="load", temperature=0), llm("b", each="a", temperature=0), llm("c", "Sum up: ", each="b", temperature=0)
+    )
+
+
+def two_maps() -> Graph:
+    return graph(LOAD, llm("a", each="load"), llm("b", "Sum up: ", each="load"), plain("end", x="a", y="b"), output="end")
+
+
+def three_single_calls() -> Graph:
+    return graph(LOAD, *(llm(name, f"{name}? ", x="load") for name in "abc"))
+
+
+def one_single_call() -> Graph:
+    return graph(LOAD, llm("a", x="load"))
+
+
+def not_alike() -> Graph:
+    calls = [
+        llm("a", "1 ", x="load"),
+        llm("provider", "2 ", x="load", model="anthropic/claude-haiku-4-5"),
+        llm("secret", "3 ", x="load", secrets={"OPENAI_API_KEY": "other"}),
+        llm("image", "4 ", x="load", image="other:1"),
+        llm("large", "5 ", x="load", resources=Resources(memory_mib=8192)),
+        llm("maybe", "6 ", x="load", when=Constant(constant=True)),
+        llm("alone", "7 ", x="load", batchable=False),
+        llm("own", func="toys:join", x="load"),
+        llm("mapped", "8 ", each="load"),
+        llm("elsewhere", "9 ", each=Parameter(parameter="tickets")),
+    ]
+    return graph(LOAD, *calls)
+
+
+def calls_after_calls() -> Graph:
+    after_a = [llm("b", "Then: ", x="a"), plain("c", x="a")]
+    return graph(LOAD, llm("a", x="load"), *after_a, llm("d", "Then: ", x="c"), llm("e", "Also: ", x="b"))
+
+
+def many_items() -> Graph:
+    load = plain("load", "words", n=4, items=100_000)
+    chain = [llm("a", each="load", max_tokens=8), plain("up", "upper", each="a"), llm("b", each="up", max_tokens=8)]
+    return graph(load, *chain, llm("c", "Sum up: ", each="load", max_tokens=8))
+
+
+def shards_by_hand() -> Graph:
+    load = plain("load", "words", n=4, items=100_000)
+    return graph(load, llm("a", each="load", shards=7), llm("b", "Sum up: ", each="load", shards=7), llm("c", "Answer: ", each="load"))
+
+
+def own_calls_in_shards() -> Graph:
+    return graph(plain("load", "words", n=4, items=2_000), llm("a", func="toys:upper", each="load", estimated_latency_s=2))
+
+
+def prefers_latency() -> Graph:
+    load = plain("load", "words", n=4, items=40)
+    policy = PipelinePolicy(optimize="latency")
+    return graph(load, llm("a", each="load"), llm("b", "Sum up: ", each="load"), policy=policy)
+
+
+def one_waits_long() -> Graph:
+    slow = llm("slow", func="toys:join", x="load", estimated_latency_s=500)
+    quick = llm("quick", func="toys:join", x="load", estimated_latency_s=1)
+    calls = [llm("a", "1 ", x="slow"), llm("b", "2 ", x="quick"), llm("c", "3 ", x="quick")]
+    late = llm("late", func="toys:join", x="b", estimated_latency_s=400)
+    return graph(LOAD, slow, quick, *calls, late)
+
+
+def grouped_by_hand() -> Graph:
+    by_hand = BatchPolicy(group="b", in_flight=4)
+    calls = [llm("a", "1 ", x="load", batch=by_hand), llm("b", "2 ", x="load"), llm("c", "3 ", x="load")]
+    return graph(LOAD, *calls)
+
+
+def local_model() -> Graph:
+    load = plain("load", "words", n=4, items=100_000)
+    model = "local/smollm2-135m-instruct"
+    return graph(load, llm("a", each="load", model=model), llm("b", x="load", model=model), llm("c", "Sum up: ", x="load", model=model))
+
+
+def triage() -> Graph:
+    load = plain("tickets", "words", n=4, items=240, distinct_items=180)
+    team = llm("team", each="tickets", temperature=0, max_tokens=4)
+    field = llm("field", "Which product? ", each="tickets", temperature=0, max_tokens=40)
+    line = llm("line", "Sum up: ", each="tickets", temperature=0.7, max_tokens=80)
+    again = llm("again", each="tickets", temperature=0, max_tokens=4)
+    unused = llm("unused", "Who cares? ", each="tickets")
+    report = plain("report", x=ListOf(items=tuple(Ref(operation=name) for name in ("team", "field", "line", "again"))))
+    return graph(load, team, field, line, again, unused, report, output="report")

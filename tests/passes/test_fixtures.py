@@ -1,0 +1,68 @@
+"""What every pass does to a graph, as text before and after, and that it still means the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from xcs_airflow.ir import Graph, print_graph, verify
+from xcs_airflow.passes import PASSES, Pass, PassContext, Verify, run_passes
+
+from . import cases
+from .toys import run
+
+FOLDER = Path(__file__).parent / "fixtures"
+PASSES_OF = {
+    **{name: (pass_,) for name, pass_ in zip(("prune", "deduplicate", "insert_cache", "batch_prompts"), PASSES, strict=True)},
+    "all": PASSES,
+}
+
+
+class Case(NamedTuple):
+    """One case of a fixture file: `# title`, `graph: name` of a maker in cases.py, and the texts it must give."""
+
+    title: str
+    passes: tuple[Pass, ...]
+    make: str
+    before: str
+    after: str
+    decisions: str
+
+
+def read_cases() -> list[Case]:
+    found = []
+    for path in sorted(FOLDER.glob("*.txt")):
+        for block in path.read_text().split("\n=====\n"):
+            head, before, after, decisions = (part.strip("\n") for part in block.split("\n-----\n"))
+            title, make = head.strip().splitlines()
+            found.append(Case(title.removeprefix("# "), PASSES_OF[path.stem], make.removeprefix("graph: "), before, after, decisions))
+    return found
+
+
+def said(graph: Graph) -> str:
+    return "\n".join(f"{decision.action} %{decision.operation}: {decision.reason}" for decision in graph.decisions) or "nothing"
+
+
+@pytest.mark.parametrize("case", read_cases(), ids=lambda case: case.title)
+def test_the_pass_does_what_the_fixture_says(case):
+    graph: Graph = getattr(cases, case.make)()
+    context = PassContext()
+    result = run_passes(graph, case.passes, context, observers=[Verify()])
+    assert print_graph(graph) == case.before
+    assert (print_graph(result) if result != graph.replace(decisions=result.decisions) else "the same") == case.after
+    assert said(result) == case.decisions
+    assert context.findings == []
+    assert verify(result) == []
+    assert run(result).output == run(graph).output
+    assert run(result).model_calls <= run(graph).model_calls
+    old, new = context.estimate(graph).whole, context.estimate(result).whole
+    assert new.calls <= old.calls
+    assert new.cost_usd.expected <= old.cost_usd.expected
+    assert new.duration_s.expected <= old.duration_s.expected
+
+
+def test_every_case_is_used():
+    makers = {name for name, maker in vars(cases).items() if getattr(maker, "__module__", None) == cases.__name__} - {"graph"}
+    assert {case.make for case in read_cases()} == makers

@@ -1,0 +1,34 @@
+"""Rewrites of graphs that keep what they compute: what runs, what is remembered, and what runs together."""
+
+from xcs_airflow.passes.batch_prompts import PromptBatchingPass
+from xcs_airflow.passes.deduplicate import Deduplicate
+from xcs_airflow.passes.insert_cache import CacheInsertionPass
+from xcs_airflow.passes.pipeline import Explain, Observer, Pass, PassContext, Timing, Verify, print_decision, run_passes
+from xcs_airflow.passes.prune import Prune
+
+PASSES: tuple[Pass, ...] = (
+    Prune(),  # first: nothing else should spend thought on what nobody reads
+    Deduplicate(),  # before grouping: a call that is not made needs no place in flight
+    CacheInsertionPass(),  # before grouping: how many calls remain decides how many shards they need
+    PromptBatchingPass(),  # last: it groups the calls that are really made
+)
+"""The order in which `LLMGraphEnhancer` runs the passes."""
+
+from xcs_airflow.passes.enhancer import LLMGraphEnhancer  # noqa: E402  # it reads PASSES
+
+__all__ = [
+    "PASSES",
+    "CacheInsertionPass",
+    "Deduplicate",
+    "Explain",
+    "LLMGraphEnhancer",
+    "Observer",
+    "Pass",
+    "PassContext",
+    "PromptBatchingPass",
+    "Prune",
+    "Timing",
+    "Verify",
+    "print_decision",
+    "run_passes",
+]

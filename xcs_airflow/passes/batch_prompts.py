@@ -1,0 +1,261 @@
+"""The pass that puts calls in flight side by side: compatible independent calls become one task, mapped calls get shards.
+
+It knows which calls may share a task without changing an answer or closing a circle; it does not know providers' limits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from math import ceil
+from typing import NamedTuple
+
+from xcs_airflow.cost.latency import is_local
+from xcs_airflow.cost.tasks import TaskOrder
+from xcs_airflow.ir.collection import collections
+from xcs_airflow.ir.graph import Graph, dependencies
+from xcs_airflow.ir.llm_ops import BatchPolicy, LLMOperation
+from xcs_airflow.ir.operation import Operation
+from xcs_airflow.passes.pipeline import Estimates, PassContext
+
+_RULE = (
+    "calls wait, they do not compute: 8 answers of 40 tokens took 2.50 s one by one and 0.39 s side by side "
+    "(xpyd-sim 0.5.0, 100 ms and 5 ms per token)"
+)
+_NOTICEABLE = 0.01
+_LONGEST_LIST = 3
+
+Group = tuple[LLMOperation, ...]
+
+
+class _Lot(NamedTuple):
+    """What calls must have in common to share a task.
+
+    Attributes:
+        level: How many tasks come before, at most. Between equal levels there is no path, and as every edge leads to a higher
+            level, grouping inside a level can never close a circle.
+        provider: Who serves them: one rate limit, one set of connections.
+        root: The list their items descend from; None when they are not mapped.
+        shards: Into how many parts the items are spread.
+        process: What the process they run in has and may do.
+        when: Their condition.
+        apart: What keeps some operations from others with the same rest.
+    """
+
+    level: int
+    provider: str
+    root: str | None
+    shards: int
+    process: tuple[object, ...]
+    when: str
+    apart: tuple[str, ...]
+
+
+class _Facts(NamedTuple):
+    """What is known about a graph before it is grouped.
+
+    Attributes:
+        graph: Itself.
+        estimates: What its run is expected to do.
+        levels: For every operation, how many tasks the longest chain before its own has.
+        roots: For every mapped operation, the list its items descend from.
+        shards: For every mapped call, into how many parts its items are to be spread.
+    """
+
+    graph: Graph
+    estimates: Estimates
+    levels: dict[str, int]
+    roots: dict[str, str]
+    shards: dict[str, int]
+
+
+@dataclass(frozen=True)
+class PromptBatchingPass:
+    """Calls that do not depend on each other are made by one task, many in flight; mapped calls are spread over shards.
+
+    This is the `concurrent` mechanism: every call stays a request of its own, so no answer changes. Operations share a task when
+    they ask the same provider from the same kind of process under the same condition, come after equally many tasks, and, if
+    they are mapped, iterate items of the same list in as many shards. How many shards a list has is fixed here, from the
+    expected calls, for all calls that iterate it, so that chains of them can depend shard by shard; shards given by hand for one
+    operation hold for the whole list.
+
+    Where the policy prefers latency, mapped operations that fill all places in flight by themselves get a task of their own.
+
+    Attributes:
+        max_in_flight: The most calls that may wait at a time in one shard. Assumption; LOTUS and Palimpzest use 64 threads.
+        max_group: The most operations in one task: what fails is started again together. Assumption.
+        max_shards: The most shards. Airflow maps a task at most 1,024 times by default (`core.max_map_length`); AWS Batch and
+            Cloud Run start up to 10,000.
+        shard_s: A shard should not take longer, in seconds, so that a restart loses little. Assumption.
+        min_shard_calls: A shard should not have fewer calls, or starting it costs more than it saves. Assumption.
+    """
+
+    max_in_flight: int = 32
+    max_group: int = 32
+    max_shards: int = 1000
+    shard_s: float = 600
+    min_shard_calls: int = 500
+
+    def __call__(self, graph: Graph, context: PassContext) -> Graph:
+        """The graph with shards on mapped calls and a batch policy on calls that share a task or make many calls."""
+        decided = {decision.operation for decision in graph.decisions if decision.pass_name == type(self).__name__}
+        open_calls = [op for op in graph if isinstance(op, LLMOperation) and op.id not in decided]
+        if not open_calls:
+            return graph
+        facts = self._facts(graph, context)
+        result, groups = self._best(facts, open_calls, context)
+        if _expected_s(result, context) > _expected_s(graph, context) * (1 + _NOTICEABLE):
+            for operation in open_calls:
+                reason = "by its own estimate the run would take longer"
+                context.decide(self, operation.id, reason, applied=False, rule="a pass that would hurt does nothing")
+            return graph
+        self._explain(facts, open_calls, result, groups, context)
+        return result
+
+    def _facts(self, graph: Graph, context: PassContext) -> _Facts:
+        roots = {name: found.root for name, found in collections(graph).items() if graph[name].is_mapped}
+        levels = _levels(graph)
+        estimates = context.estimate(graph)
+        return _Facts(graph, estimates, levels, roots, self._shards(graph, estimates, levels, roots))
+
+    def _shards(self, graph: Graph, estimates: Estimates, levels: Mapping[str, int], roots: Mapping[str, str]) -> dict[str, int]:
+        """The shards of every mapped call: those given for its list, else what the busiest level of its list needs."""
+        mapped = [operation for operation in graph if isinstance(operation, LLMOperation) and operation.is_mapped]
+        busy_s: dict[tuple[str, int], float] = {}
+        calls: dict[tuple[str, int], int] = {}
+        for operation in mapped:
+            key, entry = (roots[operation.id], levels[operation.id]), estimates[operation.id]
+            in_flight = self.max_in_flight if _why_alone(operation) is None else 1
+            busy_s[key] = busy_s.get(key, 0) + entry.calls * entry.call_latency_s.expected / in_flight
+            calls[key] = max(calls.get(key, 0), entry.calls)
+        needed: dict[str, int] = {}
+        for key, seconds in busy_s.items():
+            shards = min(ceil(seconds / self.shard_s), calls[key] // self.min_shard_calls, self.max_shards)
+            needed[key[0]] = max(needed.get(key[0], 1), shards)
+        given = {roots[operation.id]: operation.shards for operation in graph if operation.is_mapped and operation.shards}
+        needed |= given
+        return {operation.id: operation.shards or needed[roots[operation.id]] for operation in mapped}
+
+    def _best(self, facts: _Facts, open_calls: Sequence[LLMOperation], context: PassContext) -> tuple[Graph, list[Group]]:
+        """The largest groups, unless waiting for all that their members need makes the run longer."""
+        prefers_latency = (context.policy or facts.graph.policy).optimize == "latency"
+        largest = self._groups(facts, open_calls, prefers_latency=prefers_latency)
+        same_needs = self._groups(facts, open_calls, prefers_latency=prefers_latency, same_needs=True)
+        result = self._rewritten(facts, largest)
+        if same_needs == largest:
+            return result, largest
+        other = self._rewritten(facts, same_needs)
+        is_quicker = _expected_s(other, context) < _expected_s(result, context) * (1 - _NOTICEABLE)
+        return (other, same_needs) if is_quicker else (result, largest)
+
+    def _groups(self, facts: _Facts, open_calls: Sequence[LLMOperation], *, prefers_latency: bool, same_needs: bool = False) -> list[Group]:
+        lots: dict[_Lot, list[LLMOperation]] = {}
+        for operation in open_calls:
+            if _why_not(operation) is not None:
+                continue
+            apart = tuple(sorted(dependencies(operation))) if same_needs else ()
+            is_full = facts.estimates[operation.id].calls >= self.max_in_flight * facts.shards.get(operation.id, 1)
+            if prefers_latency and operation.is_mapped and is_full:
+                apart = (operation.id,)
+            lots.setdefault(_lot(operation, facts, apart), []).append(operation)
+        pieces = [tuple(lot[start : start + self.max_group]) for lot in lots.values() for start in range(0, len(lot), self.max_group)]
+        return [group for group in pieces if len(group) > 1 or group[0].is_mapped]
+
+    def _rewritten(self, facts: _Facts, groups: Sequence[Group]) -> Graph:
+        """The graph with groups and shards written down; the same object when there are none."""
+        graph, shards = facts.graph, facts.shards
+        taken = {operation.batch.group for operation in graph if isinstance(operation, LLMOperation) and operation.batch}
+        policies: dict[str, BatchPolicy] = {}
+        for group in groups:
+            name = next(name for name in _names(group[0].id) if name not in taken)
+            taken.add(name)
+            calls = sum(facts.estimates[operation.id].calls for operation in group)
+            in_flight = max(1, min(self.max_in_flight, ceil(calls / shards.get(group[0].id, 1))))
+            policies.update({operation.id: BatchPolicy(group=name, in_flight=in_flight) for operation in group})
+        operations = [_with(operation, shards.get(operation.id, 1), policies.get(operation.id)) for operation in graph]
+        is_same = all(new is old for new, old in zip(operations, graph, strict=True))
+        return graph if is_same else graph.replace(operations=operations)
+
+    def _explain(
+        self, facts: _Facts, open_calls: Sequence[LLMOperation], result: Graph, groups: Sequence[Group], context: PassContext
+    ) -> None:
+        after = context.estimate(result)
+        group_of = {operation.id: group for group in groups for operation in group}
+        for old in open_calls:
+            new, group = result[old.id], group_of.get(old.id)
+            if group is not None:
+                reason = _in_flight(new, group, after)
+            else:
+                reason = _why_not(old) or "no other call that may share its task waits at the same time"
+            if (new.shards or 1) > 1:
+                reason += f"; its items are spread over {new.shards} shards"
+            takes_s = sum(after[member.id].duration_s.expected for member in group or (old,))
+            saved = facts.estimates[old.id].duration_s.expected - takes_s if old.is_mapped and new is not old else None
+            context.decide(self, old.id, reason, applied=new is not old, rule=_RULE, saves_s=saved)
+
+
+def _expected_s(graph: Graph, context: PassContext) -> float:
+    return context.estimate(graph).whole.duration_s.expected
+
+
+def _why_not(operation: LLMOperation) -> str | None:
+    """Why a call is not grouped; None when it may be."""
+    if operation.batch is not None:
+        return f"it belongs to the group {operation.batch.group} already"
+    if not operation.metadata.batchable:
+        return "its author declared batchable=False"
+    return _why_alone(operation)
+
+
+def _why_alone(operation: LLMOperation) -> str | None:
+    """Why nothing is won by many of its calls in flight; None when something is."""
+    if operation.func is not None:
+        return f"{operation.func} asks the model itself, so the runtime cannot put its calls in flight"
+    return "a local model computes where others wait, so calls in flight win nothing" if is_local(operation) else None
+
+
+def _in_flight(operation: Operation, group: Group, after: Estimates) -> str:
+    batch = operation.batch if isinstance(operation, LLMOperation) else None
+    calls = sum(after[member.id].calls for member in group)
+    reason = f"{calls:,} independent calls to {group[0].metadata.provider_name}, up to {batch.in_flight if batch else 1} in flight"
+    others = [f"%{member.id}" for member in group if member.id != operation.id]
+    if not others:
+        return reason
+    shown = ", ".join(others[:_LONGEST_LIST]) + (f" and {len(others) - _LONGEST_LIST} more" if len(others) > _LONGEST_LIST else "")
+    return f"{reason}, in one task with {shown}"
+
+
+def _lot(operation: LLMOperation, facts: _Facts, apart: tuple[str, ...]) -> _Lot:
+    variables = (tuple(sorted(operation.env.items())), tuple(sorted(operation.secrets.items())))
+    return _Lot(
+        level=facts.levels[operation.id],
+        provider=operation.metadata.provider_name,
+        root=facts.roots.get(operation.id),
+        shards=facts.shards.get(operation.id, 1),
+        process=(operation.image, *variables, operation.resources, operation.retry, operation.timeout_s),
+        when="" if operation.when is None else operation.when.model_dump_json(),
+        apart=apart,
+    )
+
+
+def _levels(graph: Graph) -> dict[str, int]:
+    order = TaskOrder(graph.operations)
+    level: dict[int, int] = {}
+    for task in order.tasks:
+        level[task] = max((level[other] + 1 for other in order.before(task)), default=0)
+    return {name: level[task] for name, task in order.task_of.items()}
+
+
+def _names(first: str) -> Iterator[str]:
+    """Names for a group: its first operation's id, or that with a number when it is taken."""
+    yield first
+    yield from (f"{first}.{number}" for number in count(2))
+
+
+def _with(operation: Operation, shards: int, batch: BatchPolicy | None) -> Operation:
+    changes: Mapping[str, object] = {
+        **({"shards": shards} if shards > 1 and operation.shards is None else {}),
+        **({"batch": batch} if batch is not None else {}),
+    }
+    return operation.model_copy(update=changes) if changes else operation

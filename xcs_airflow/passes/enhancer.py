@@ -1,0 +1,46 @@
+"""All passes in their order, as one call.
+
+It knows the order is `PASSES`; it does not know what a pass does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xcs_airflow.cost.prices import PriceBook
+from xcs_airflow.ir.check import check
+from xcs_airflow.ir.graph import Graph
+from xcs_airflow.passes import PASSES
+from xcs_airflow.passes.pipeline import Observer, Pass, PassContext, Verify, run_passes
+
+
+@dataclass(frozen=True)
+class LLMGraphEnhancer:
+    """Optimises graphs: `LLMGraphEnhancer().enhance(graph) -> Graph`.
+
+    Attributes:
+        prices: The price book; None takes that of the pinned data.
+        passes: What to run, in order.
+        observers: Who watches.
+    """
+
+    prices: PriceBook | None = None
+    passes: Sequence[Pass] = PASSES
+    observers: Sequence[Observer] = (Verify(),)
+
+    def enhance(self, graph: Graph, context: PassContext | None = None) -> Graph:
+        """The optimised graph, with a decision for everything that was considered.
+
+        Enhancing its own result changes nothing.
+
+        Args:
+            graph: A well-formed graph; it is not changed.
+            context: Takes decisions and findings; by default a new one.
+
+        Raises:
+            GraphError: The graph is not well formed; the error carries every finding.
+        """
+        check(graph)
+        context = context or PassContext(prices=self.prices)
+        return run_passes(graph, self.passes, context, self.observers)

@@ -1,0 +1,265 @@
+"""How passes run: one after the other, watched, and left out when they fail.
+
+It knows passes as functions from graph to graph; it does not know what any of them does.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Protocol
+
+from xcs_airflow.cost.estimate import estimate
+from xcs_airflow.cost.figures import GraphEstimate, OperationEstimate
+from xcs_airflow.cost.prices import PriceBook
+from xcs_airflow.errors import Finding, PassError, XcsError
+from xcs_airflow.ir.check import verify
+from xcs_airflow.ir.graph import Decision, Graph, PipelinePolicy
+
+EVERY_OPERATION = "*"
+"""Stands in decisions that are about a graph as a whole."""
+
+
+class Pass(Protocol):
+    """A function from graph to graph that keeps what the graph computes.
+
+    It returns the same object when it changes nothing and records a decision for every operation it considered.
+    """
+
+    def __call__(self, graph: Graph, context: PassContext) -> Graph:
+        """The rewritten graph."""
+
+
+class Observer(Protocol):
+    """Watches passes run."""
+
+    def started(self, name: str, graph: Graph) -> None:
+        """A pass is about to run."""
+
+    def finished(self, name: str, before: Graph, after: Graph, decisions: Sequence[Decision]) -> None:
+        """A pass has run.
+
+        Raises:
+            PassError: The result must not be used; the pass is left out.
+        """
+
+
+class Estimates:
+    """An estimate, by operation."""
+
+    def __init__(self, whole: GraphEstimate) -> None:
+        self.whole = whole
+        self._by_id = {entry.operation: entry for entry in whole.operations}
+
+    def __getitem__(self, operation_id: str) -> OperationEstimate:
+        return self._by_id[operation_id]
+
+    def cost_usd(self, operation_id: str) -> Decimal | None:
+        """The expected cost of an operation's calls; None when it is not known, or when it makes none."""
+        entry = self._by_id[operation_id]
+        return entry.cost_usd.expected if entry.calls_before and entry.cost_usd.is_complete else None
+
+
+@dataclass
+class PassContext:
+    """What passes know besides the graph, and what they leave behind.
+
+    Attributes:
+        prices: The price book; None takes that of the pinned data.
+        policy: What to optimise for; None takes the graph's.
+        decisions: What was decided so far.
+        findings: What went wrong with passes; warnings only.
+    """
+
+    prices: PriceBook | None = None
+    policy: PipelinePolicy | None = None
+    decisions: list[Decision] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    _known: dict[int, tuple[Graph, Estimates]] = field(default_factory=dict, init=False, repr=False)
+
+    def decide(
+        self,
+        by: Pass,
+        operation_id: str,
+        reason: str,
+        *,
+        applied: bool,
+        rule: str,
+        saves_usd: Decimal | None = None,
+        saves_s: float | None = None,
+    ) -> None:
+        """Record what a pass decided about an operation.
+
+        Args:
+            by: The pass.
+            operation_id: The operation.
+            reason: Why, in one sentence.
+            applied: Whether the operation was changed.
+            rule: Where the rule behind it comes from.
+            saves_usd: Money it is expected to save per run; None when unknown.
+            saves_s: Seconds it is expected to save per run; None when unknown.
+        """
+        action = "applied" if applied else "skipped"
+        seconds = None if saves_s is None else round(saves_s, 3)
+        decision = Decision(
+            pass_name=type(by).__name__,
+            operation=operation_id,
+            action=action,
+            reason=reason,
+            saves_usd=saves_usd,
+            saves_s=seconds,
+            rule=rule,
+        )
+        self.decisions.append(decision)
+
+    def estimate(self, graph: Graph) -> Estimates:
+        """What a run of a graph is expected to do; computed once per graph."""
+        known = self._known.get(id(graph))
+        if known is None or known[0] is not graph:
+            self.prices = self.prices or PriceBook.load()
+            self._known[id(graph)] = graph, Estimates(estimate(graph, self.prices))
+        return self._known[id(graph)][1]
+
+
+def run_passes(graph: Graph, passes: Iterable[Pass], context: PassContext | None = None, observers: Sequence[Observer] = ()) -> Graph:
+    """Run passes over a graph, in order.
+
+    A pass that fails, or whose result an observer refuses, is left out: the graph stays as it was before it, its decisions are
+    forgotten, and a warning is recorded in the context and as a decision.
+
+    Args:
+        graph: A well-formed graph; it is not changed.
+        passes: What to run.
+        context: Prices, policy and what is recorded; by default a new one.
+        observers: Who watches.
+
+    Returns:
+        The rewritten graph with its decisions; the same object when nothing changed.
+
+    Raises:
+        GraphError: The graph is not well formed.
+    """
+    context = context or PassContext()
+    first = len(context.decisions)
+    current = graph
+    for pass_ in passes:
+        current = _run_one(pass_, current, context, observers)
+    return _with_decisions(current, context.decisions[first:], is_changed=current is not graph)
+
+
+def _run_one(pass_: Pass, graph: Graph, context: PassContext, observers: Sequence[Observer]) -> Graph:
+    name = type(pass_).__name__
+    mark = len(context.decisions)
+    try:
+        for observer in observers:
+            observer.started(name, graph)
+        result = _called(pass_, name, graph, context)
+        for observer in observers:
+            observer.finished(name, graph, result, context.decisions[mark:])
+    except PassError as error:
+        del context.decisions[mark:]
+        context.findings.extend(error.findings)
+        reason = "; ".join(finding.message for finding in error.findings[:3])
+        context.decide(pass_, EVERY_OPERATION, reason, applied=False, rule=error.code)
+        return graph
+    return result
+
+
+def _called(pass_: Pass, name: str, graph: Graph, context: PassContext) -> Graph:
+    try:
+        result = pass_(graph, context)
+    except XcsError:  # about the user's graph, not about the pass
+        raise
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        reason = f"{type(error).__name__}: {error}"
+        place = f"{Path(frame.filename).name}:{frame.lineno}"
+        raise PassError([Finding.of("XCS301", name=name, reason=reason, place=place, severity="warning")]) from error
+    if not isinstance(result, Graph):
+        raise PassError([Finding.of("XCS302", name=name, severity="warning")])
+    return result
+
+
+def _with_decisions(graph: Graph, decided: Sequence[Decision], *, is_changed: bool) -> Graph:
+    """A graph with what was decided now and before; what was applied once stays applied, whatever a later run found left to do."""
+    if graph.decisions and not is_changed:
+        return graph
+    merged = {(decision.pass_name, decision.operation): decision for decision in graph.decisions}
+    for decision in decided:
+        key = (decision.pass_name, decision.operation)
+        if decision.action == "applied" or key not in merged or merged[key].action == "skipped":
+            merged[key] = decision
+    decisions = tuple(merged.values())
+    return graph if decisions == graph.decisions else graph.replace(decisions=decisions)
+
+
+class Verify:
+    """Refuses results that are not well formed."""
+
+    def started(self, name: str, graph: Graph) -> None:
+        """Nothing to do."""
+
+    def finished(self, name: str, before: Graph, after: Graph, decisions: Sequence[Decision]) -> None:  # noqa: ARG002
+        """Check a changed graph.
+
+        Raises:
+            PassError: It is not well formed (XCS302).
+        """
+        errors = [] if after is before else [finding for finding in verify(after) if finding.severity == "error"]
+        if errors:
+            details = [replace(finding, severity="warning") for finding in errors]
+            raise PassError([Finding.of("XCS302", name=name, severity="warning"), *details])
+
+
+class Timing:
+    """Measures how long each pass takes.
+
+    Attributes:
+        seconds: By the pass's name.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._start = 0.0
+
+    def started(self, name: str, graph: Graph) -> None:  # noqa: ARG002
+        """Start the clock."""
+        self._start = time.perf_counter()
+
+    def finished(self, name: str, before: Graph, after: Graph, decisions: Sequence[Decision]) -> None:  # noqa: ARG002
+        """Stop the clock."""
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - self._start
+
+
+class Explain:
+    """Collects what was decided as text.
+
+    Attributes:
+        lines: One per decision, under one per pass.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def started(self, name: str, graph: Graph) -> None:
+        """Nothing to do."""
+
+    def finished(self, name: str, before: Graph, after: Graph, decisions: Sequence[Decision]) -> None:
+        """Write the decisions of a pass."""
+        change = "no change" if after is before else f"{len(before)} -> {len(after)} operations"
+        self.lines.append(f"{name}: {change}")
+        self.lines.extend(f"  {print_decision(decision)}" for decision in decisions)
+
+
+def print_decision(decision: Decision) -> str:
+    """One decision as one line: `applied %classify: temperature is 0 (saves 0.004 USD, 12 s)`."""
+    saved = [
+        f"{decision.saves_usd.normalize():f} USD" if decision.saves_usd else "",
+        f"{decision.saves_s:g} s" if decision.saves_s else "",
+    ]
+    amounts = ", ".join(part for part in saved if part)
+    return f"{decision.action} %{decision.operation}: {decision.reason}" + (f" (saves {amounts})" if amounts else "")
