@@ -1,0 +1,147 @@
+"""The cloud export: a graph and its estimate become the plan that every target is rendered from.
+
+It knows how tasks sum up their operations; it does not know any platform.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from xcs_airflow.cost.estimate import estimate
+from xcs_airflow.cost.figures import Figure, GraphEstimate, Money, OperationEstimate
+from xcs_airflow.cost.prices import PriceBook
+from xcs_airflow.ir.check import check
+from xcs_airflow.ir.graph import Graph, dependencies
+from xcs_airflow.ir.llm_ops import LLMOperation
+from xcs_airflow.ir.operation import Operation, Resources, Retry
+from xcs_airflow.manifest import Manifest, Task
+from xcs_airflow.plan.cloud_graph import CloudGraph, PlannedOperation, PlannedTask, Totals
+from xcs_airflow.plan.lower import lower
+
+
+class CloudExporter:
+    """Turns a graph into a plan: `CloudExporter().export(graph) -> CloudGraph`.
+
+    It only lowers; run the passes first (`LLMGraphEnhancer`) if the graph is to be optimised.
+
+    Args:
+        prices: The price book; by default that of the pinned price data.
+    """
+
+    def __init__(self, prices: PriceBook | None = None) -> None:
+        self._prices = prices
+
+    def export(self, graph: Graph) -> CloudGraph:
+        """The plan of a graph.
+
+        Raises:
+            GraphError: The graph is not well formed.
+            PlanError: A price file is not valid.
+        """
+        check(graph)
+        figures = estimate(graph, self._prices)
+        manifest = lower(graph)
+        by_operation = {entry.operation: entry for entry in figures.operations}
+        tasks = _planned_tasks(graph, manifest, by_operation)
+        return CloudGraph(
+            name=graph.name,
+            source=graph.source,
+            graph_digest=manifest.graph_digest,
+            policy=graph.policy,
+            parameters=graph.parameters,
+            operations=tuple(_planned_operation(op, manifest.task_of_step[op.id].id, by_operation[op.id]) for op in graph),
+            tasks=tasks,
+            decisions=graph.decisions,
+            totals=_totals(figures, tasks),
+            assumptions=figures.assumptions,
+            prices=figures.prices,
+            manifest=manifest,
+        )
+
+
+def _planned_operation(operation: Operation, task: str, figures: OperationEstimate) -> PlannedOperation:
+    llm = operation if isinstance(operation, LLMOperation) else None
+    return PlannedOperation(
+        id=operation.id,
+        kind=operation.kind,
+        task=task,
+        needs=dependencies(operation),
+        model=llm.metadata.model if llm else None,
+        mechanism=llm.batch.mechanism if llm and llm.batch else None,
+        is_mapped=operation.is_mapped,
+        is_cached=llm is not None and llm.cache is not None,
+        description=operation.description,
+        source=operation.source,
+        estimate=figures,
+    )
+
+
+def _planned_tasks(graph: Graph, manifest: Manifest, figures: Mapping[str, OperationEstimate]) -> tuple[PlannedTask, ...]:
+    members = {task.id: [graph[step.id] for step in task.steps] for task in manifest.tasks}
+    priorities = _priorities(manifest, {name: _duration([figures[op.id] for op in group]).expected for name, group in members.items()})
+    return tuple(_planned_task(task, members[task.id], figures, priorities[task.id]) for task in manifest.tasks)
+
+
+def _planned_task(task: Task, members: Sequence[Operation], figures: Mapping[str, OperationEstimate], priority: int) -> PlannedTask:
+    own = [figures[operation.id] for operation in members]
+    timeouts = [operation.timeout_s for operation in members if operation.timeout_s is not None]
+    providers = [op.metadata.provider_name for op in members if isinstance(op, LLMOperation)]
+    return PlannedTask(
+        id=task.id,
+        operations=tuple(operation.id for operation in members),
+        needs=task.needs,
+        shards=task.shards,
+        in_flight=task.in_flight,
+        resources=_largest([operation.resources for operation in members]),
+        retry=Retry(attempts=max(op.retry.attempts for op in members), delay_s=max(op.retry.delay_s for op in members)),
+        timeout_s=sum(timeouts) if len(timeouts) == len(members) else None,
+        secrets={name: ref for operation in members for name, ref in operation.secrets.items()},
+        env={name: value for operation in members for name, value in operation.env.items()},
+        image=next((operation.image for operation in members if operation.image), None),
+        providers=tuple(dict.fromkeys(providers)),
+        priority=priority,
+        description="; ".join(operation.description for operation in members if operation.description),
+        cost_usd=Money.total(entry.cost_usd for entry in own),
+        duration_s=_duration(own),
+    )
+
+
+def _largest(needs: Sequence[Resources]) -> Resources:
+    """What satisfies the needs of operations that run in one process, one after the other or waiting together."""
+    return Resources(
+        cpu=max(need.cpu for need in needs),
+        memory_mib=max(need.memory_mib for need in needs),
+        gpu=max(need.gpu for need in needs),
+        gpu_type=next((need.gpu_type for need in needs if need.gpu_type), None),
+    )
+
+
+def _duration(entries: Sequence[OperationEstimate]) -> Figure:
+    """Operations of one task share its calls in flight, so their durations add up."""
+    return Figure.total(entry.duration_s for entry in entries)
+
+
+def _priorities(manifest: Manifest, seconds: Mapping[str, float]) -> dict[str, int]:
+    """Rank of every task by the longest path that begins with it: the more seconds wait behind it, the higher."""
+    longest_after = dict.fromkeys(seconds, 0.0)
+    behind: dict[str, float] = {}
+    for task in reversed(manifest.tasks):
+        behind[task.id] = seconds[task.id] + longest_after[task.id]
+        for need in task.needs:
+            longest_after[need] = max(longest_after[need], behind[task.id])
+    ranks = sorted({round(length, 6) for length in behind.values()})
+    rank_of = {length: rank for rank, length in enumerate(ranks, start=1)}
+    return {name: rank_of[round(length, 6)] for name, length in behind.items()}
+
+
+def _totals(figures: GraphEstimate, tasks: Sequence[PlannedTask]) -> Totals:
+    return Totals(
+        calls_before=figures.calls_before,
+        calls=figures.calls,
+        input_tokens=figures.input_tokens,
+        output_tokens=figures.output_tokens,
+        cost_usd=figures.cost_usd,
+        duration_s=figures.duration_s,
+        tasks=len(tasks),
+        starts=sum(task.shards for task in tasks),
+    )

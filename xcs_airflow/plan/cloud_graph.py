@@ -1,0 +1,180 @@
+"""The plan: a platform-neutral, versioned document of tasks, edges, resources, money, time and decisions.
+
+It knows everything an exporter or a reviewer needs; it does not know any platform, nor how it was computed.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, computed_field
+
+from xcs_airflow.canonical import pretty_json
+from xcs_airflow.cost.figures import Figure, Money, OperationEstimate, PriceSource
+from xcs_airflow.ir.graph import Decision, PipelinePolicy
+from xcs_airflow.ir.llm_ops import Mechanism
+from xcs_airflow.ir.operation import Resources, Retry
+from xcs_airflow.manifest import Manifest, ParameterSpec
+from xcs_airflow.values import Frozen
+
+PLAN_VERSION: Literal[1] = 1
+
+
+class PlannedOperation(Frozen):
+    """One operation and what it is expected to do.
+
+    Attributes:
+        id: The operation's id.
+        kind: `python` or `llm`.
+        task: The task that runs it.
+        needs: The operations whose results it reads.
+        model: The model it asks; None for a plain function.
+        mechanism: How its calls are made; None when each is made alone.
+        is_mapped: Whether it runs once per item.
+        is_cached: Whether its answers are remembered.
+        description: One line for people.
+        source: `file:line` where it was written.
+        estimate: Calls, tokens, money and time.
+    """
+
+    id: str
+    kind: Literal["python", "llm"]
+    task: str
+    needs: tuple[str, ...] = ()
+    model: str | None = None
+    mechanism: Mechanism | None = None
+    is_mapped: bool = False
+    is_cached: bool = False
+    description: str = ""
+    source: str | None = None
+    estimate: OperationEstimate
+
+
+class PlannedTask(Frozen):
+    """What a platform starts, once or once per shard.
+
+    Attributes:
+        id: Unique in the plan; letters, digits, `_`, `-`, `.`.
+        operations: The operations it runs.
+        needs: The tasks that must have ended well before.
+        shards: How many times it is started, each with its part of the items.
+        in_flight: How many model calls may wait at a time, in one shard.
+        resources: What one start may use.
+        retry: How often one start is tried.
+        timeout_s: Seconds after which one start is ended; None leaves it to the platform's default.
+        secrets: Variable name to secret reference.
+        env: Plain environment variables.
+        image: Container image; None takes the bundle's.
+        providers: The model providers it calls: what to share a rate limit by.
+        priority: Tasks on the longest path have the highest.
+        description: One line for people.
+        cost_usd: Of all its shards.
+        duration_s: From its first start to its last end.
+    """
+
+    id: str
+    operations: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+    shards: int = 1
+    in_flight: int = 1
+    resources: Resources = Resources()
+    retry: Retry = Retry()
+    timeout_s: int | None = None
+    secrets: dict[str, str] = Field(default_factory=dict)
+    env: dict[str, str] = Field(default_factory=dict)
+    image: str | None = None
+    providers: tuple[str, ...] = ()
+    priority: int = 0
+    description: str = ""
+    cost_usd: Money = Money()
+    duration_s: Figure = Figure.exactly(0, "none")
+
+
+class Totals(Frozen):
+    """The run as a whole.
+
+    Attributes:
+        calls_before: Model calls that one call per item would make.
+        calls: Model calls after the passes, with an empty cache.
+        input_tokens: Of all calls.
+        output_tokens: Of all calls.
+        cost_usd: Of all calls.
+        duration_s: Along the longest path.
+        tasks: How many tasks a platform sees.
+        starts: How many times it starts one, shards counted.
+    """
+
+    calls_before: int
+    calls: int
+    input_tokens: Figure
+    output_tokens: Figure
+    cost_usd: Money
+    duration_s: Figure
+    tasks: int
+    starts: int
+
+
+class Edge(Frozen):
+    """One task waits for another.
+
+    Attributes:
+        before: The task that must have ended well.
+        after: The task that waits for it.
+    """
+
+    before: str
+    after: str
+
+
+class CloudGraph(Frozen):
+    """The plan of a pipeline; `plan.json` is its JSON form.
+
+    Attributes:
+        schema_version: Of this document.
+        name: The pipeline's name.
+        source: `file:line` where it was written.
+        graph_digest: SHA-256 of the graph it was lowered from.
+        policy: Schedule, budget, deadline and objective.
+        parameters: What a run may set.
+        operations: In graph order.
+        tasks: In an order that respects `needs`.
+        decisions: What the passes considered, applied or skipped, and why.
+        totals: The run as a whole.
+        assumptions: What was guessed, in sentences.
+        prices: Where prices come from.
+        manifest: What the runtime reads; a document of its own, not part of `plan.json`.
+    """
+
+    schema_version: Literal[1] = PLAN_VERSION
+    name: str
+    source: str | None = None
+    graph_digest: str
+    policy: PipelinePolicy
+    parameters: tuple[ParameterSpec, ...] = ()
+    operations: tuple[PlannedOperation, ...]
+    tasks: tuple[PlannedTask, ...]
+    decisions: tuple[Decision, ...] = ()
+    totals: Totals
+    assumptions: tuple[str, ...] = ()
+    prices: PriceSource
+    manifest: Manifest = Field(exclude=True)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def edges(self) -> tuple[Edge, ...]:
+        """Which task waits for which."""
+        return tuple(Edge(before=need, after=task.id) for task in self.tasks for need in task.needs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form: `plan.json`."""
+        return self.model_dump(mode="json")
+
+    def to_json(self) -> str:
+        """`plan.json` as text: sorted keys, the same bytes every time."""
+        return pretty_json(self.to_dict())
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of `plan.json`."""
+    schema = CloudGraph.model_json_schema(mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "xcs-airflow plan", **schema}

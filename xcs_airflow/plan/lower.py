@@ -1,0 +1,129 @@
+"""From an optimised graph to tasks: which operations share a start, in what order, and what the runtime is told.
+
+It knows grouping, fingerprints and the manifest; it does not know prices or platforms.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+
+from xcs_airflow.canonical import digest
+from xcs_airflow.ir.graph import Graph, dependencies, toposort
+from xcs_airflow.ir.llm_ops import LLMOperation
+from xcs_airflow.ir.operation import Operation
+from xcs_airflow.manifest import CacheRule, Manifest, ModelCall, Step, Task
+from xcs_airflow.values import Ref
+
+_LONGEST_TASK_ID = 60
+_NOT_A_RESULT = {"id", "source", "description", "items", "distinct_items", "resources", "retry", "timeout_s", "image", "batch", "shards"}
+
+
+def lower(graph: Graph) -> Manifest:
+    """The tasks of a graph: one for every batch group, one for every other operation.
+
+    Raises:
+        GraphError: Groups wait for each other in a circle.
+    """
+    ordered = toposort(graph)
+    prints = fingerprints(ordered)
+    groups = _grouped(ordered)
+    task_of = {operation.id: name for name, members in groups.items() for operation in members}
+    tasks = [_task(name, members, task_of, prints) for name, members in groups.items()]
+    return Manifest(
+        pipeline=graph.name,
+        graph_digest=graph.digest(),
+        parameters=graph.parameters,
+        tasks=_in_order(tasks),
+        output=graph.result(),
+    )
+
+
+def fingerprints(ordered: Sequence[Operation]) -> dict[str, str]:
+    """What each result depends on, as a digest: its own definition and the fingerprints of all it reads.
+
+    Args:
+        ordered: Operations, each after all it reads.
+    """
+    prints: dict[str, str] = {}
+    for operation in ordered:
+        definition = operation.model_dump(mode="json", exclude=_NOT_A_RESULT, exclude_defaults=True)
+        if isinstance(operation, LLMOperation):
+            definition["metadata"] = request_fields(operation)
+        prints[operation.id] = digest([definition, [prints[need] for need in dependencies(operation)], operation.shards or 1])
+    return prints
+
+
+def request_fields(operation: LLMOperation) -> dict[str, object]:
+    """The part of an operation's metadata that enters its requests; estimates do not."""
+    data = operation.metadata
+    model = data.model if data.provider is None else f"{data.provider}/{data.model_name}"
+    return {"model": model, "temperature": data.temperature, "max_tokens": data.max_tokens, "seed": data.seed}
+
+
+def _grouped(ordered: Sequence[Operation]) -> dict[str, list[Operation]]:
+    """Task id to its operations; the id of a group tells its members."""
+    members: dict[str, list[Operation]] = {}
+    for operation in ordered:
+        batch = operation.batch if isinstance(operation, LLMOperation) else None
+        members.setdefault(f"group {batch.group}" if batch else f"alone {operation.id}", []).append(operation)
+    taken: set[str] = {group[0].id for group in members.values() if len(group) == 1}
+    return {_task_id([op.id for op in group], taken): group for group in members.values()}
+
+
+def _task_id(ids: Sequence[str], taken: set[str]) -> str:
+    if len(ids) == 1:
+        return ids[0]
+    name = "_".join(re.sub(r"[^A-Za-z0-9_]", "_", member) for member in ids)
+    if len(name) > _LONGEST_TASK_ID or name in taken:
+        suffix = hashlib.sha256("\0".join(ids).encode()).hexdigest()[:8]
+        name = f"{name[: _LONGEST_TASK_ID - 9]}_{suffix}"
+    taken.add(name)
+    return name
+
+
+def _task(name: str, members: Sequence[Operation], task_of: Mapping[str, str], prints: Mapping[str, str]) -> Task:
+    needs = dict.fromkeys(task_of[need] for operation in members for need in dependencies(operation))
+    batches = [op.batch.in_flight for op in members if isinstance(op, LLMOperation) and op.batch]
+    return Task(
+        id=name,
+        steps=tuple(_step(operation, prints[operation.id]) for operation in members),
+        shards=max(operation.shards or 1 for operation in members),
+        in_flight=max(batches, default=1),
+        needs=tuple(need for need in needs if need != name),
+    )
+
+
+def _step(operation: Operation, fingerprint: str) -> Step:
+    is_model_call = isinstance(operation, LLMOperation) and operation.func is None
+    cache = operation.cache if isinstance(operation, LLMOperation) else None
+    return Step(
+        id=operation.id,
+        func=operation.func,
+        call=_call(operation) if isinstance(operation, LLMOperation) and is_model_call else None,
+        inputs=operation.inputs,
+        map_over=operation.map_over,
+        collect=operation.collect,
+        cache=CacheRule(ttl_s=cache.ttl_s, epoch=cache.epoch) if cache else None,
+        when=operation.when,
+        fingerprint=fingerprint,
+    )
+
+
+def _call(operation: LLMOperation) -> ModelCall:
+    return ModelCall(
+        prompt=operation.prompt,
+        prompt_func=operation.prompt_func,
+        output_schema=operation.output_schema,
+        **request_fields(operation),
+    )
+
+
+def _in_order(tasks: Sequence[Task]) -> tuple[Task, ...]:
+    """Tasks sorted by `needs`, through the same ordering as operations."""
+    stand_ins = [
+        Operation(id=task.id, func="a:b", inputs={str(i): Ref(operation=need) for i, need in enumerate(task.needs)}) for task in tasks
+    ]
+    by_id = {task.id: task for task in tasks}
+    return tuple(by_id[stand_in.id] for stand_in in toposort(stand_ins))
