@@ -1,0 +1,1 @@
+"""Where plans become files: the promise of an exporter, its bundle, and the writer."""
