@@ -1,0 +1,1 @@
+"""Built-in exporters, found by entry point like a stranger's."""

@@ -1,0 +1,227 @@
+"""Rules about what runs when: the state machine, its submissions, the schedule, and the template that holds them.
+
+It knows limits; their sources stand in the table of `rules`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from xcs_airflow.canonical import canonical_json
+from xcs_exporters.aws_batch import template as made
+from xcs_exporters.aws_batch.documents import StateMachine
+from xcs_exporters.aws_batch.files import SCHEDULE, STATE_MACHINE, TEMPLATE, Broken, Files
+from xcs_exporters.aws_batch.job_rules import NAME, illegal_tags
+from xcs_exporters.aws_batch.state_machine import MAX_DEFINITION_BYTES, SUBMIT_AND_WAIT
+from xcs_exporters.aws_batch.variables import variables_in
+
+MAX_STATE_NAME = 80
+ARRAY_SIZES = range(2, 10_001)
+MAX_SUBMISSION_BYTES = 30 * 1024
+MAX_COMMAND_CHARACTERS = 8192
+MAX_RESOURCES = 500
+MAX_PARAMETERS = 200
+
+_CRON = re.compile(r"cron\(([^ ()]+) ([^ ()]+) ([^ ()]+) ([^ ()]+) ([^ ()]+) ([^ ()]+)\)")
+_SCHEDULE_NAME = re.compile(r"[0-9A-Za-z_.-]{1,64}", re.ASCII)
+_MAX_TIMEZONE = 50
+
+
+def definition_size(files: Files) -> Iterator[Broken]:
+    """AB20."""
+    size = len(made.definition_string(files.documents[STATE_MACHINE]).encode())
+    if size > MAX_DEFINITION_BYTES:
+        yield Broken(STATE_MACHINE, f"it has {size} bytes")
+
+
+def state_names(files: Files) -> Iterator[Broken]:
+    """AB21."""
+    for name, count in Counter(name for name, _ in files.state_machine.all_states()).items():
+        if len(name) > MAX_STATE_NAME:
+            yield Broken(STATE_MACHINE, f"the name {name!r} has {len(name)} characters")
+        if count > 1:
+            yield Broken(STATE_MACHINE, f"{count} states are named {name!r}")
+
+
+def reachable(files: Files) -> Iterator[Broken]:
+    """AB22."""
+    for machine in _machines(files.state_machine):
+        chain = machine.chain()
+        for name in machine.states.keys() - set(chain):
+            yield Broken(STATE_MACHINE, f"nothing leads to the state {name!r}")
+        last = machine.states.get(chain[-1]) if chain else None
+        if last is None:
+            yield Broken(STATE_MACHINE, f"it starts at {machine.start_at!r}, which is not there")
+        elif last.next is not None or not last.end:
+            yield Broken(STATE_MACHINE, f"after {chain[-1]!r} it does not end")
+
+
+def kinds(files: Files) -> Iterator[Broken]:
+    """AB23."""
+    for name, state in files.state_machine.all_states():
+        is_job = state.type == "Task" and state.resource == SUBMIT_AND_WAIT and state.parameters is not None
+        if not is_job and not (state.type == "Parallel" and state.branches):
+            yield Broken(STATE_MACHINE, f"the state {name!r} neither waits for a job nor runs branches")
+        if state.catch is not None:
+            yield Broken(STATE_MACHINE, f"the state {name!r} catches errors, so a failure would not fail the run")
+
+
+def data(files: Files) -> Iterator[Broken]:
+    """AB24."""
+    for name, state in files.state_machine.all_states():
+        if state.result_path is not None:
+            yield Broken(STATE_MACHINE, f"the state {name!r} puts its result into the data")
+
+
+def job_names(files: Files) -> Iterator[Broken]:
+    """AB25."""
+    for submission in files.state_machine.submissions():
+        if not NAME.fullmatch(submission.job_name):
+            yield Broken(STATE_MACHINE, f"the name {submission.job_name!r} of a job is not legal")
+
+
+def arrays(files: Files) -> Iterator[Broken]:
+    """AB26."""
+    for submission in files.state_machine.submissions():
+        if submission.array_properties is not None and submission.array_properties.size not in ARRAY_SIZES:
+            yield Broken(STATE_MACHINE, f"{submission.job_name} is an array of {submission.array_properties.size}")
+
+
+def submissions(files: Files) -> Iterator[Broken]:
+    """AB27."""
+    commands = {path: sum(map(len, one.container_properties.command)) for path, one in files.job_definitions.items()}
+    for path, length in commands.items():
+        if length > MAX_COMMAND_CHARACTERS // 2:
+            yield Broken(path, f"its command has {length} characters before any parameter")
+    for submission in files.state_machine.submissions():
+        size = len(canonical_json(submission.model_dump(by_alias=True, exclude_none=True)).encode())
+        if size > MAX_SUBMISSION_BYTES:
+            yield Broken(STATE_MACHINE, f"the submission of {submission.job_name} has {size} bytes")
+        for reason in illegal_tags(submission.tags):
+            yield Broken(STATE_MACHINE, f"the submission of {submission.job_name}: {reason}")
+
+
+def definitions(files: Files) -> Iterator[Broken]:
+    """AB28."""
+    submitted = {name for one in files.state_machine.submissions() for name in variables_in(one.job_definition)}
+    described = {name for name, resource in files.template.resources.items() if resource.get("Type") == "AWS::Batch::JobDefinition"}
+    for name in sorted(submitted - described):
+        yield Broken(STATE_MACHINE, f"it submits {name}, which no job definition describes")
+    for name in sorted(described - submitted):
+        yield Broken(TEMPLATE, f"nothing submits {name}")
+
+
+def manifest(files: Files) -> Iterator[Broken]:
+    """AB29."""
+    if files.manifest is None:
+        return
+    shards = [
+        (one.parameters.get("task", ""), one.array_properties.size if one.array_properties else 1)
+        for one in files.state_machine.submissions()
+    ]
+    wanted = {(task.id, task.shards) for task in files.manifest.tasks}
+    for task, count in sorted(set(shards) ^ wanted) + sorted(pair for pair, times in Counter(shards).items() if times > 1):
+        yield Broken(STATE_MACHINE, f"the task {task!r} with {count} shards does not run exactly once")
+    before = ended_before(files.state_machine)
+    for entry in files.manifest.tasks:
+        for need in sorted(set(entry.needs) - before.get(entry.id, frozenset())):
+            yield Broken(STATE_MACHINE, f"the task {entry.id!r} does not wait for {need!r}")
+
+
+def schedule(files: Files) -> Iterator[Broken]:
+    """AB30."""
+    if files.schedule is not None:
+        expression = files.schedule.schedule_expression
+        match = _CRON.fullmatch(expression)
+        if match is None or (match[3], match[5]).count("?") != 1 or "?" in match.group(1, 2, 4, 6):
+            yield Broken(SCHEDULE, f"{expression!r} is not such an expression")
+
+
+def schedule_names(files: Files) -> Iterator[Broken]:
+    """AB31."""
+    if files.schedule is not None:
+        if not _SCHEDULE_NAME.fullmatch(files.schedule.name):
+            yield Broken(SCHEDULE, f"the name {files.schedule.name!r} is not legal")
+        if not 1 <= len(files.schedule.schedule_expression_timezone) <= _MAX_TIMEZONE:
+            yield Broken(SCHEDULE, f"the time zone {files.schedule.schedule_expression_timezone!r} is not legal")
+
+
+def template_size(files: Files) -> Iterator[Broken]:
+    """AB40."""
+    counts = (
+        (files.size[TEMPLATE], made.MAX_TEMPLATE_BYTES, "bytes"),
+        (len(files.template.resources), MAX_RESOURCES, "resources"),
+        (len(files.template.parameters), MAX_PARAMETERS, "parameters"),
+    )
+    for count, limit, noun in counts:
+        if count > limit:
+            yield Broken(TEMPLATE, f"it has {count} {noun}, the limit is {limit}")
+
+
+def template_content(files: Files) -> Iterator[Broken]:
+    """AB41."""
+    resources = files.template.resources
+    machine = _state_machine_properties(files)
+    text = made.definition_string(files.documents[STATE_MACHINE])
+    if machine.get("DefinitionString") != text:
+        yield Broken(TEMPLATE, f"its state machine is not that of {STATE_MACHINE}")
+    held = [resource for resource in resources.values() if resource.get("Type") == "AWS::Batch::JobDefinition"]
+    for path in files.job_definitions:
+        if made.job_definition(files.documents[path]) not in held:
+            yield Broken(TEMPLATE, f"it does not hold {path}")
+    if len(held) > len(files.job_definitions):
+        yield Broken(TEMPLATE, f"it holds {len(held)} job definitions, of which {len(files.job_definitions)} have a file")
+    wanted = made.schedule_resource(files.documents[SCHEDULE]) if SCHEDULE in files.documents else None
+    if resources.get("Schedule") != wanted:
+        yield Broken(TEMPLATE, f"its schedule is not that of {SCHEDULE}")
+
+
+def variables_known(files: Files) -> Iterator[Broken]:
+    """AB42."""
+    substituted = _state_machine_properties(files).get("DefinitionSubstitutions")
+    in_machine = set(substituted) if isinstance(substituted, dict) else set()
+    in_template = files.template.parameters.keys() | files.template.resources.keys()
+    for path in (*files.job_definitions, STATE_MACHINE, SCHEDULE):
+        known = in_machine if path == STATE_MACHINE else in_template
+        for name in sorted(set(variables_in(files.documents.get(path))) - known):
+            if not name.startswith("AWS::"):
+                yield Broken(path, f"nothing gives ${{{name}}} a value")
+
+
+def _state_machine_properties(files: Files) -> Mapping[str, Any]:
+    properties = files.template.resources.get("StateMachine", {}).get("Properties")
+    return properties if isinstance(properties, dict) else {}
+
+
+def ended_before(machine: StateMachine) -> dict[str, frozenset[str]]:
+    """Task to all tasks that have ended when it is submitted."""
+    return _ended_before(machine, frozenset())[0]
+
+
+def _ended_before(machine: StateMachine, ended: frozenset[str]) -> tuple[dict[str, frozenset[str]], frozenset[str]]:
+    """What has ended before each task of a chain, and after the chain."""
+    before: dict[str, frozenset[str]] = {}
+    for name in machine.chain():
+        state = machine.states[name]
+        own: set[str] = set()
+        for branch in state.branches:
+            inside, after = _ended_before(branch, ended)
+            before |= inside
+            own |= after
+        if state.parameters is not None:
+            task = state.parameters.parameters.get("task", "")
+            before[task] = ended
+            own.add(task)
+        ended |= own
+    return before, ended
+
+
+def _machines(machine: StateMachine) -> Iterator[StateMachine]:
+    """A state machine and all its branches."""
+    yield machine
+    for state in machine.states.values():
+        for branch in state.branches:
+            yield from _machines(branch)

@@ -1,0 +1,108 @@
+"""The task graph as source of Google Cloud Workflows: level by level, every job once.
+
+It knows the graph and the language (https://cloud.google.com/workflows/docs/reference/syntax); it does not know accounts: project
+and region are where the workflow itself runs. No text of an author enters the source, so nothing of it can become an expression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from xcs_airflow.canonical import canonical_json, pretty_json
+from xcs_airflow.plan import CloudGraph, PlannedTask
+from xcs_exporters.cloud_run.jobs import attempts, timeout_s
+from xcs_exporters.cloud_run.limits import limit
+from xcs_exporters.cloud_run.settings import CloudRunSettings
+
+Step = dict[str, Any]
+
+PARAMETERS_VARIABLE = "XCS_PARAMS"
+
+_JOB = '${"projects/" + sys.get_env("GOOGLE_CLOUD_PROJECT_ID") + "/locations/" + sys.get_env("GOOGLE_CLOUD_LOCATION") + "/jobs/" + job}'
+_START_S = 600  # for containers to be pulled and started, on top of what they may run
+
+
+def levels(tasks: Sequence[PlannedTask]) -> list[list[PlannedTask]]:
+    """The tasks by the longest way to them, so that all a task needs lies in levels before its own."""
+    depth: dict[str, int] = {}
+    for task in tasks:
+        depth[task.id] = max((depth[need] + 1 for need in task.needs), default=0)
+    return [[task for task in tasks if depth[task.id] == level] for level in range(max(depth.values(), default=-1) + 1)]
+
+
+def build_workflow(plan: CloudGraph, names: Mapping[str, str], settings: CloudRunSettings) -> dict[str, Any]:
+    """The workflow's source.
+
+    Args:
+        plan: What is to run.
+        names: Task id to job name.
+        settings: For the tasks' time limits.
+    """
+    steps = [_begin()]
+    steps += [_level(number, [names[task.id] for task in level]) for number, level in enumerate(levels(plan.tasks), start=1)]
+    steps.append({"done": {"return": {"run": "${run}"}}})
+    wait_s = max((_longest_wait_s(task, settings) for task in plan.tasks), default=_START_S)
+    return {"main": {"params": ["input"], "steps": steps}, "run_job": _run_job(wait_s)}
+
+
+def to_source(workflow: Mapping[str, Any]) -> str:
+    """The source as JSON, which is YAML; without line breaks where only so it fits the platform's limit."""
+    text = pretty_json(workflow)
+    return text if len(text.encode()) <= limit("workflow_bytes") else canonical_json(workflow)
+
+
+def _begin() -> Step:
+    """What every job is told: the run, which is this execution unless the input resumes another, and the parameters."""
+    return {
+        "begin": {
+            "assign": [
+                {"nothing": {}},
+                {"run": '${default(map.get(input, "run"), sys.get_env("GOOGLE_CLOUD_WORKFLOW_EXECUTION_ID"))}'},
+                {"parameters": '${json.encode_to_string(default(map.get(input, "parameters"), nothing))}'},
+            ]
+        }
+    }
+
+
+def _level(number: int, jobs: Sequence[str]) -> Step:
+    """One step that ends when every job of a level has ended: the others go on when one fails, so a resumed run finds their results."""
+    if len(jobs) == 1:
+        return {f"level_{number}": _call(jobs[0])}
+    each = {"value": "job", "in": list(jobs), "steps": [{f"job_of_level_{number}": _call("${job}")}]}
+    parallel = {"exception_policy": "continueAll", "concurrency_limit": limit("workflow_concurrency"), "for": each}
+    return {f"level_{number}": {"parallel": parallel}}
+
+
+def _call(job: str) -> Step:
+    return {"call": "run_job", "args": {"job": job, "run": "${run}", "parameters": "${parameters}"}}
+
+
+def _longest_wait_s(task: PlannedTask, settings: CloudRunSettings) -> int:
+    """When even one start after the other would have ended: waiting longer costs nothing, giving up early leaves jobs behind."""
+    return min(limit("workflow_wait_s"), task.shards * attempts(task) * (timeout_s(task, settings) + _START_S))
+
+
+def _run_job(wait_s: int) -> dict[str, Any]:
+    """Run one job to its end. The operation of a failed job may end without an error, so successes are counted too."""
+    override = {"args": ["--run", "${run}"], "env": [{"name": PARAMETERS_VARIABLE, "value": "${parameters}"}]}
+    call = {
+        "call": "googleapis.run.v2.projects.locations.jobs.run",
+        "args": {
+            "name": _JOB,
+            "body": {"overrides": {"containerOverrides": [override]}},
+            "connector_params": {"timeout": wait_s},
+        },
+        "result": "execution",
+    }
+    succeeded = {"condition": '${default(map.get(execution, "succeededCount"), 0) == map.get(execution, "taskCount")}', "next": "done"}
+    message = '${"job " + job + ": not all of its tasks ended well"}'
+    return {
+        "params": ["job", "run", "parameters"],
+        "steps": [
+            {"start": call},
+            {"count": {"switch": [succeeded]}},
+            {"fail": {"raise": message}},
+            {"done": {"return": "${execution.name}"}},
+        ],
+    }

@@ -1,0 +1,144 @@
+"""Rules about the source of a workflow: what deployment or the first execution would refuse.
+
+It knows the language as JSON, however broken; it does not know plans or jobs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from xcs_exporters.cloud_run.limits import limit
+
+Source = Mapping[str, Any]
+Reasons = Iterator[str]
+
+_KINDS = {"assign", "call", "switch", "for", "parallel", "raise", "return", "next", "steps", "try"}
+_WITH = {"call": {"args", "result", "next"}, "assign": {"next"}, "switch": {"next"}, "try": {"retry", "except"}, "steps": {"next"}}
+_SPECIAL_TARGETS = {"end", "continue", "break"}
+_EXPRESSION = re.compile(r"\$\{.*\}", re.DOTALL)
+_LIBRARY = re.compile(r"(googleapis(\.[A-Za-z0-9]+)+|(http|sys|json|text|map|list|math|time|uuid|base64|events|retry)\.[a-z_0-9]+)")
+_RUN_JOB = "run_job"
+
+
+def forms(source: Source) -> Reasons:
+    """Every step is one name with one kind of work, and the parts that go with it."""
+    for workflow, name, step in _steps(source):
+        kinds = _KINDS & set(step)
+        main = kinds - {"next"} or kinds
+        if len(main) != 1:
+            yield f"{workflow}.{name} has {' and '.join(sorted(main)) or 'nothing'} to do"
+            continue
+        (kind,) = main
+        for part in sorted(set(step) - {kind} - _WITH.get(kind, set())):
+            yield f"{workflow}.{name} has {part!r} beside {kind!r}"
+    if "main" not in source:
+        yield "there is no workflow 'main'"
+
+
+def unique_steps(source: Source) -> Reasons:
+    """No name of a step stands twice in one workflow, however deep."""
+    counts = Counter((workflow, name) for workflow, name, _ in _steps(source))
+    yield from (f"{workflow} has {count} steps named {name}" for (workflow, name), count in counts.items() if count > 1)
+
+
+def jumps(source: Source) -> Reasons:
+    """Every `next` names a step of the same workflow."""
+    known: dict[str, set[str]] = {}
+    for workflow, name, _ in _steps(source):
+        known.setdefault(workflow, set()).add(name)
+    for workflow, name, step in _steps(source):
+        choices = step.get("switch")
+        branches = [step, *(choice for choice in choices if isinstance(choice, dict))] if isinstance(choices, list) else [step]
+        for target in [branch["next"] for branch in branches if "next" in branch]:
+            if target not in known[workflow] | _SPECIAL_TARGETS:
+                yield f"{workflow}.{name} goes on to {target!r}, which is no step"
+
+
+def calls(source: Source) -> Reasons:
+    """Every call finds its target, and a workflow of this source gets the parameters it has."""
+    for workflow, name, step in _steps(source):
+        target = step.get("call")
+        if target is None:
+            continue
+        if target in source:
+            wanted, given = source[target].get("params", []), step.get("args", {})
+            if set(wanted) != set(given):
+                yield f"{workflow}.{name} gives {sorted(given)} to {target}, which takes {sorted(wanted)}"
+        elif not _LIBRARY.fullmatch(str(target)):
+            yield f"{workflow}.{name} calls {target!r}, which is not known"
+
+
+def expressions(source: Source) -> Reasons:
+    """No expression is longer than the platform reads."""
+    for text in _texts(source):
+        if _EXPRESSION.fullmatch(text) and len(text) - len("${}") > limit("workflow_expression"):
+            yield f"an expression of {len(text) - len('${}')} characters begins {text[:40]!r}"
+
+
+def parallels(source: Source) -> Reasons:
+    """Parallel steps stay within branches, concurrency and depth; assignments within their number."""
+    for workflow, name, step in _steps(source):
+        parallel = step.get("parallel")
+        if isinstance(parallel, dict):
+            if len(parallel.get("branches", [])) > limit("workflow_branches"):
+                yield f"{workflow}.{name} has {len(parallel['branches'])} branches"
+            if parallel.get("concurrency_limit", 1) > limit("workflow_concurrency"):
+                yield f"{workflow}.{name} runs {parallel['concurrency_limit']} at a time"
+            if _parallel_depth(step) > limit("workflow_parallel_depth"):
+                yield f"{workflow}.{name} is {_parallel_depth(step)} parallel steps deep"
+        if len(step.get("assign", [])) > limit("workflow_assignments"):
+            yield f"{workflow}.{name} assigns {len(step['assign'])} variables"
+
+
+def started_jobs(source: Source) -> list[str]:
+    """The names of the jobs that a workflow runs, as often as it runs them."""
+    found: list[str] = []
+    for workflow, _, step in _steps(source):
+        arguments, parallel = step.get("args"), step.get("parallel")
+        if workflow == "main" and step.get("call") == _RUN_JOB and isinstance(arguments, dict) and arguments.get("job") != "${job}":
+            found.append(str(arguments.get("job")))
+        if isinstance(parallel, dict) and isinstance(parallel.get("for"), dict):
+            found += [str(job) for job in parallel["for"].get("in", [])]
+    return found
+
+
+def _steps(source: Source) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Every step with the name of its workflow and its own, also those inside others."""
+    for workflow, body in source.items():
+        for name, step in _inside(body):
+            yield workflow, name, step
+
+
+def _inside(node: object) -> Iterator[tuple[str, dict[str, Any]]]:
+    if isinstance(node, list):
+        for item in node:
+            yield from _inside(item)
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            if key == "steps" and isinstance(value, list):
+                for entry in value:
+                    yield from ((name, step) for name, step in entry.items() if isinstance(step, dict))
+            if key not in ("args", "in", "assign"):
+                yield from _inside(value)
+
+
+def _parallel_depth(node: object) -> int:
+    if isinstance(node, list):
+        return max(map(_parallel_depth, node), default=0)
+    if isinstance(node, dict):
+        return max((_parallel_depth(value) + (key == "parallel") for key, value in node.items()), default=0)
+    return 0
+
+
+def _texts(node: object) -> Iterator[str]:
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, Mapping):
+        for value in node.values():
+            yield from _texts(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _texts(value)
