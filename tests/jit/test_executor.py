@@ -1,0 +1,102 @@
+"""Running a manifest here."""
+
+from __future__ import annotations
+
+import pytest
+
+from xcs_airflow import CloudExporter, LLMGraphEnhancer, llm, op, pipeline
+from xcs_airflow.errors import RuntimeTaskError
+from xcs_airflow.jit.executor import LLMOptimizedExecutor
+from xcs_airflow.runtime import RuntimeSettings
+from xcs_airflow.testing import fake_models
+
+ask = llm("openai/gpt-4.1-mini", "About {x}", temperature=0)
+
+
+@op(items=3)
+def load(count: int) -> list[str]:
+    return [str(number) for number in range(count)]
+
+
+@op
+def join(parts: list[str], fail: bool = False) -> str:
+    if fail:
+        raise ValueError("asked to fail")
+    return "+".join(parts)
+
+
+@pipeline
+def flow(count: int = 2, fail: bool = False):
+    return {"joined": join(ask.map(x=load(count)), fail=fail), "count": count}
+
+
+@pytest.fixture
+def executor(tmp_path):
+    """Makes an executor that keeps its reports."""
+
+    def make(manifest, reports=None):
+        observer = None if reports is None else lambda *report: reports.append(report)
+        return LLMOptimizedExecutor(manifest, RuntimeSettings(store=str(tmp_path), cache="off"), observer)
+
+    return make
+
+
+@pytest.fixture
+def manifest():
+    return CloudExporter().export(LLMGraphEnhancer().enhance(flow.graph())).manifest
+
+
+def test_every_task_runs_in_order_and_the_value_comes_back(executor, manifest):
+    reports = []
+    with fake_models(str.upper):
+        value = executor(manifest, reports).run("run-1", {"count": 3})
+
+    assert value == {"joined": "ABOUT 0+ABOUT 1+ABOUT 2", "count": 3}
+    assert [task.id for task in manifest.tasks] == [task.id for task, _, _ in reports]
+
+
+def test_every_shard_of_a_task_runs(executor, manifest):
+    tasks = [task.model_copy(update={"shards": 2}) if task.id == "ask" else task for task in manifest.tasks]
+    sharded = type(manifest)(**{**{name: getattr(manifest, name) for name in type(manifest).model_fields}, "tasks": tasks})
+    reports = []
+    with fake_models(str.upper):
+        value = executor(sharded, reports).run("run-1")
+
+    assert value["joined"] == "ABOUT 0+ABOUT 1"
+    assert [(task.id, shard) for task, shard, _ in reports] == [("load", 0), ("ask", 0), ("ask", 1), ("join", 0)]
+
+
+def test_what_a_run_has_finished_is_not_done_again(executor, manifest):
+    with fake_models(str.upper) as calls:
+        executor(manifest).run("run-1")
+        executor(manifest).run("run-1")
+        assert calls.count == 2
+        executor(manifest).run("run-2")
+        assert calls.count == 4
+
+
+def test_a_task_that_fails_says_which_line(executor, manifest):
+    with fake_models("x"), pytest.raises(RuntimeTaskError) as caught:
+        executor(manifest).run("run-1", {"fail": True})
+    assert "asked to fail" in str(caught.value)
+    assert "test_executor.py:24" in str(caught.value)
+
+
+def test_modules_of_the_code_folder_are_found_and_put_away(tmp_path):
+    import sys  # noqa: PLC0415
+
+    from xcs_airflow import load_pipeline  # noqa: PLC0415
+
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        text = f"from xcs_airflow import op, pipeline\n@op\ndef a():\n    return {name!r}\n@pipeline\ndef flow():\n    return a()\n"
+        (tmp_path / name / "own_flow.py").write_text(text)
+
+    values = []
+    for name in ("one", "two"):
+        graph = load_pipeline(str(tmp_path / name / "own_flow.py")).graph()
+        settings = RuntimeSettings(store=str(tmp_path / "store" / name), cache="off", code=tmp_path / name)
+        values.append(LLMOptimizedExecutor(CloudExporter().export(graph).manifest, settings).run("run"))
+
+    assert values == ["one", "two"]
+    assert "own_flow" not in sys.modules

@@ -1,0 +1,59 @@
+"""Runs the tasks of a manifest here, in order, as a platform would.
+
+It knows the order of tasks and their shards; what a task does is the runtime's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from xcs_airflow.authoring.importing import importable
+from xcs_airflow.manifest import Manifest, Task
+
+if TYPE_CHECKING:
+    from xcs_airflow.runtime import TaskReport
+    from xcs_airflow.runtime.settings import RuntimeSettings
+
+Observer = Callable[[Task, int, "TaskReport"], None]
+"""Is told after every start of a task: the task, the shard, and what happened."""
+
+
+@dataclass(frozen=True)
+class LLMOptimizedExecutor:
+    """Runs a manifest in this process: `LLMOptimizedExecutor(manifest).run("run-1")`.
+
+    Attributes:
+        manifest: What to run.
+        settings: Store, cache, models and the folder of the code; by default those of the environment.
+        observer: Who is told.
+    """
+
+    manifest: Manifest
+    settings: RuntimeSettings | None = None
+    observer: Observer | None = None
+
+    def run(self, run_id: str, parameters: Mapping[str, Any] | None = None) -> Any:
+        """Run every task and return the pipeline's value. What an earlier run of the same id has finished is not done again.
+
+        Args:
+            run_id: The run's name in the store.
+            parameters: Values for the pipeline's parameters; the rest take their defaults.
+
+        Raises:
+            RuntimeTaskError: A task failed.
+            ModelError: A model gave no usable answer.
+        """
+        from xcs_airflow.runtime import read_output, run_task  # noqa: PLC0415  # compile time does without
+        from xcs_airflow.runtime.settings import RuntimeSettings  # noqa: PLC0415  # the same
+
+        settings = self.settings or RuntimeSettings.from_environment()
+        with nullcontext() if settings.code is None else importable(settings.code):
+            for task in self.manifest.tasks:
+                for shard in range(task.shards):
+                    report = run_task(self.manifest, task.id, run_id=run_id, shard=shard, parameters=parameters, settings=settings)
+                    if self.observer:
+                        self.observer(task, shard, report)
+            return read_output(self.manifest, run_id=run_id, parameters=parameters, settings=settings)
