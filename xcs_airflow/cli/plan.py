@@ -1,0 +1,56 @@
+"""`xcs plan`: what a pipeline would do and cost, without doing it."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+
+import click
+
+from xcs_airflow.cli import stages
+from xcs_airflow.cli.console import Command, exit_code, format_option, prices_option, progress, say_finding, show
+
+EXAMPLES = (
+    "xcs plan pipeline.py:triage",
+    "xcs plan pipeline.py:triage --no-passes",
+    "xcs plan pipeline.py:triage --max-cost 5 --format json",
+)
+
+
+def _us_dollars(_: click.Context, __: click.Parameter, value: str | None) -> Decimal | None:
+    if value is None:
+        return None
+    try:
+        amount = Decimal(value.removesuffix("USD").strip())
+    except InvalidOperation:
+        amount = Decimal(-1)
+    if not amount.is_finite() or amount < 0:
+        raise click.BadParameter(f"{value!r} is not an amount, as in 5 or 0.25")
+    return amount
+
+
+@click.command("plan", cls=Command, examples=EXAMPLES)
+@click.argument("pipeline", required=False)
+@click.option(
+    "--passes/--no-passes", "is_optimised", default=True, help="Run the passes, or plan the pipeline as written.  [default: passes]"
+)
+@click.option("--max-cost", metavar="USD", callback=_us_dollars, help="End with exit code 1 if a run is expected to cost more.")
+@prices_option
+@format_option
+def plan(pipeline: str | None, max_cost: Decimal | None, prices: str | None, format: str, *, is_optimised: bool) -> int:  # noqa: A002
+    """Show what a run would do and cost.
+
+    Asks no model and writes nothing. The JSON form is the same plan.json that every bundle holds.
+    """
+    from xcs_airflow.plan.gates import gate  # noqa: PLC0415
+    from xcs_airflow.plan.text import print_plan  # noqa: PLC0415
+
+    settings = stages.settings_here()
+    spec = stages.the_one_spec(pipeline, settings)
+    with progress() as report:
+        report(f"planning {spec}")
+        planned = stages.compile_pipeline(spec, prices or settings.prices, is_optimised=is_optimised)
+    findings = [*planned.warnings, *gate(planned.plan, max_cost)]
+    show(planned.plan.to_json().rstrip("\n") if format == "json" else print_plan(planned.plan))
+    for finding in findings:
+        say_finding(finding)
+    return exit_code(findings) if max_cost is not None else 0

@@ -1,0 +1,186 @@
+"""`xcs run`: a pipeline, here and now, with the passes, the cache and the books of an exported one."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from xcs_airflow.cli import stages
+from xcs_airflow.cli.console import Command, format_option, prices_option, progress, say, say_finding, show, show_json
+from xcs_airflow.errors import ConfigError, XcsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydantic import JsonValue
+
+    from xcs_airflow.manifest import ParameterSpec, Task
+    from xcs_airflow.plan.cloud_graph import CloudGraph
+    from xcs_airflow.runtime import RunUsage
+    from xcs_airflow.runtime.settings import RuntimeSettings
+
+EXAMPLES = (
+    "xcs run pipeline.py:triage",
+    "xcs run pipeline.py:triage --param path=today.jsonl",
+    "xcs run pipeline.py:triage --models models.json",
+)
+
+
+def _pairs(_: click.Context, __: click.Parameter, texts: Sequence[str]) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise click.BadParameter(f"write NAME=VALUE instead of {text!r}")
+        if name in pairs:
+            raise click.BadParameter(f"{name} is given twice")
+        pairs[name] = value
+    return pairs
+
+
+@click.command("run", cls=Command, examples=EXAMPLES)
+@click.argument("pipeline", required=False)
+@click.option("-p", "--param", "texts", metavar="NAME=VALUE", multiple=True, callback=_pairs, help="A parameter: text, or JSON.")
+@click.option("--run-id", metavar="NAME", help="Names the run; the same name again goes on where it ended.  [default: a new name]")
+@click.option("--store", metavar="PLACE", help="Folder or address of results and books.  [default: .xcs/store; env: XCS_STORE]")
+@click.option("--cache", metavar="PLACE", help="Where answers are remembered, or off.  [default: beside the store; env: XCS_CACHE]")
+@click.option("--models", metavar="JSON|FILE", help="Where calls go, by provider or model.  [env: XCS_MODELS]")
+@prices_option
+@format_option
+def run(  # noqa: PLR0913  # one for each option
+    pipeline: str | None,
+    texts: Mapping[str, str],
+    *,
+    run_id: str | None,
+    store: str | None,
+    cache: str | None,
+    models: str | None,
+    prices: str | None,
+    format: str,  # noqa: A002  # the option's name
+) -> None:
+    """Run a pipeline on this machine.
+
+    Its value goes to stdout; what was estimated and what was used goes to stderr. Answers are remembered, so running it again
+    asks models only what is new.
+    """
+    project = stages.settings_here()
+    prices = prices or project.prices
+    planned = stages.compile_pipeline(stages.the_one_spec(pipeline, project), prices)
+    for finding in planned.warnings:
+        say_finding(finding)
+    given = {"store": store, "cache": cache, "prices": prices, "code": planned.pipeline.root}
+    running = _Run(
+        planned.plan,
+        _runtime_settings(given, models),
+        run_id or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
+        _parameters(planned.plan.parameters, texts),
+    )
+    output = running.run()
+    if format == "json":
+        show_json({**running.usage().to_dict(), "output": output})
+    else:
+        from xcs_airflow.canonical import pretty_json  # noqa: PLC0415
+
+        show(output if isinstance(output, str) else pretty_json(output).rstrip("\n"))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One start of a run, its books and what is said about it."""
+
+    plan: CloudGraph
+    settings: RuntimeSettings
+    run_id: str
+    parameters: Mapping[str, JsonValue]
+    _done: list[str] = field(default_factory=list)
+
+    def run(self) -> Any:
+        """The pipeline's value."""
+        from xcs_airflow.jit.executor import LLMOptimizedExecutor  # noqa: PLC0415
+
+        with self._summary(), progress() as report, stages.quiet_stdout():
+
+            def tell(task: Task, shard: int, _: object) -> None:
+                self._done.append(task.id)
+                of = f" shard {shard + 1} of {task.shards}" if task.shards > 1 else ""
+                report(f"{len(self._done)} of {self.plan.totals.starts} starts done: {task.id}{of}")
+
+            report(f"running {self.plan.name}, {self.plan.totals.starts} starts of tasks")
+            return LLMOptimizedExecutor(self.plan.manifest, self.settings, tell).run(self.run_id, self.parameters)
+
+    def usage(self) -> RunUsage:
+        """The books of the run, all its starts together."""
+        from xcs_airflow.runtime import run_usage  # noqa: PLC0415
+
+        return run_usage(self.settings, self.plan.name, self.run_id)
+
+    @contextmanager
+    def _summary(self) -> Iterator[None]:
+        """Say at the end what the run used, and how to go on if it did not come to its end."""
+        from xcs_airflow.cli.run_summary import print_summary  # noqa: PLC0415
+
+        began = time.monotonic()
+
+        def text() -> str:
+            return print_summary(self.plan.totals, self.usage().total, time.monotonic() - began)
+
+        try:
+            yield
+        except BaseException:
+            say(f"run {self.run_id} has not come to its end; the same command with --run-id {self.run_id} goes on with it")
+            with suppress(XcsError):  # what went wrong matters more than books that cannot be read
+                say(text())
+            raise
+        say(f"run {self.run_id}\n{text()}")
+
+
+def _runtime_settings(given: Mapping[str, Any], models: str | None) -> RuntimeSettings:
+    """The environment's settings, after those of the command line."""
+    from xcs_airflow.runtime.settings import RuntimeSettings  # noqa: PLC0415
+
+    environment = dict(os.environ)
+    if models is not None:
+        environment["XCS_MODELS"] = models if models.lstrip().startswith("{") else _read(models)
+    return RuntimeSettings.from_environment(environment, **given)
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError.because("XCS805", name="--models", reason=f"{path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _parameters(specs: Sequence[ParameterSpec], texts: Mapping[str, str]) -> dict[str, JsonValue]:
+    """The parameters of the run, all that is wrong with them found before it begins."""
+    from xcs_airflow.runtime.parameters import complete  # noqa: PLC0415
+
+    schemas = {spec.name: spec.value_schema for spec in specs}
+    return complete(specs, {name: _value(text, schemas.get(name, {})) for name, text in texts.items()})
+
+
+def _value(text: str, schema: Mapping[str, JsonValue]) -> JsonValue:
+    """What stands on the command line, as a value: text where text is asked for, otherwise JSON if it is any."""
+    from xcs_airflow.canonical import DocumentError, load_json  # noqa: PLC0415
+
+    if any(kind.get("type") == "string" for kind in (schema, *_alternatives(schema))):
+        return text
+    try:
+        value: JsonValue = load_json(text)
+    except DocumentError:
+        return text
+    return value
+
+
+def _alternatives(schema: Mapping[str, JsonValue]) -> list[dict[str, JsonValue]]:
+    kinds = schema.get("anyOf")
+    return [kind for kind in kinds if isinstance(kind, dict)] if isinstance(kinds, list) else []

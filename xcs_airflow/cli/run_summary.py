@@ -1,0 +1,55 @@
+"""What a run was expected to use and what it used, side by side.
+
+It knows how the two read; it does not know how either was found out.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from xcs_airflow.plan.cloud_graph import Totals
+from xcs_airflow.plan.text import seconds, usd
+from xcs_airflow.runtime.ledger import Usage
+
+
+def print_summary(expected: Totals, used: Usage, duration_s: float) -> str:
+    """Estimate and use as a table of two rows, and what kept the second one low.
+
+    Args:
+        expected: The plan's totals, for a run with an empty cache.
+        used: The books of the run, added up.
+        duration_s: How long this start of it took.
+    """
+    rows = [
+        ("", "calls", "tokens in", "tokens out", "time", "cost in USD"),
+        (
+            "estimated",
+            f"{expected.calls:,}",
+            f"{expected.input_tokens.expected:,.0f}",
+            f"{expected.output_tokens.expected:,.0f}",
+            seconds(expected.duration_s.expected),
+            _at_least(expected.cost_usd.expected, is_complete=expected.cost_usd.is_complete),
+        ),
+        ("used", f"{used.calls:,}", f"{used.input_tokens:,}", f"{used.output_tokens:,}", seconds(duration_s), _paid(used)),
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join([name.ljust(widths[0]), *map(str.rjust, cells, widths[1:])]) for name, *cells in rows]
+    return "\n".join([*lines, *_remarks(used)])
+
+
+def _paid(used: Usage) -> str:
+    paid = _at_least(used.billed_cost_usd, is_complete=not used.calls_without_billed_price)
+    if used.billed_cost_usd == used.list_cost_usd:
+        return paid
+    return f"{paid} (by the price list {_at_least(used.list_cost_usd, is_complete=not used.calls_without_list_price)})"
+
+
+def _at_least(amount: Decimal, *, is_complete: bool) -> str:
+    return usd(amount) if is_complete else f"at least {usd(amount)}"
+
+
+def _remarks(used: Usage) -> list[str]:
+    remarks = [f"{used.hits:,} answers came from the cache, {used.duplicates:,} were shared with an equal question"]
+    if used.possibly_billed:
+        remarks.append(f"{used.possibly_billed:,} calls may have been billed, although no answer came")
+    return remarks
