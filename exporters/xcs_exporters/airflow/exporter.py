@@ -12,6 +12,7 @@ from xcs_airflow.errors import ExportError, Finding, UnsupportedError
 from xcs_airflow.exporting.assemble import tool_version
 from xcs_airflow.exporting.bundle import Bundle
 from xcs_airflow.exporting.port import Capabilities
+from xcs_airflow.exporting.target_settings import read_settings
 from xcs_airflow.plan import CloudGraph
 from xcs_exporters.airflow.capabilities import CAPABILITIES, refusals
 from xcs_exporters.airflow.dag import FILE_STEM, dag_of
@@ -19,7 +20,7 @@ from xcs_exporters.airflow.holes import fill
 from xcs_exporters.airflow.python_text import literal
 from xcs_exporters.airflow.readme import write_readme
 from xcs_exporters.airflow.rules import IGNORE_FILE, IGNORED, check_bundle
-from xcs_exporters.airflow.settings import NAME, AirflowSettings, read_settings
+from xcs_exporters.airflow.settings import NAME, AirflowSettings
 
 
 class AirflowExporter:
@@ -48,7 +49,7 @@ class AirflowExporter:
             UnsupportedError: Airflow cannot run the plan; carries every finding.
             ExportError: A setting is not valid, or the DAG file would not pass this exporter's own rules.
         """
-        chosen = read_settings(settings)
+        chosen = read_settings(AirflowSettings, NAME, settings)
         findings = refusals(plan, chosen)
         if any(finding.severity == "error" for finding in findings):
             raise UnsupportedError(findings)

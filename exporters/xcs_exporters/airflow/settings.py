@@ -5,13 +5,10 @@ It knows the settings and their limits; it does not know plans.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import Field
 
-from xcs_airflow.errors import ExportError, Finding
 from xcs_airflow.values import Frozen
 
 NAME = "airflow"
@@ -53,25 +50,3 @@ class AirflowSettings(Frozen):
     queue: _Word | None = None
     gpu_queue: _Word | None = None
     executor: _Word | None = None
-
-
-def read_settings(settings: Mapping[str, Any]) -> AirflowSettings:
-    """Check what a user set.
-
-    Args:
-        settings: The table as read.
-
-    Raises:
-        ExportError: Some of it is not valid; the error carries every finding.
-    """
-    try:
-        return AirflowSettings.model_validate(dict(settings))
-    except ValidationError as error:
-        raise ExportError([_finding(problem) for problem in error.errors(include_url=False)]) from None
-
-
-def _finding(problem: ErrorDetails) -> Finding:
-    name = ".".join(map(str, problem["loc"]))
-    if problem["type"] == "extra_forbidden":
-        return Finding.of("XCS503", target=NAME, name=name, reason="there is no such setting", known=AirflowSettings.model_fields)
-    return Finding.of("XCS503", target=NAME, name=name, reason=problem["msg"])

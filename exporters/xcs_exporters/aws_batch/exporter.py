@@ -15,13 +15,14 @@ from xcs_airflow.canonical import pretty_json
 from xcs_airflow.errors import ExportError, Finding, UnsupportedError
 from xcs_airflow.exporting.bundle import Bundle
 from xcs_airflow.exporting.port import Capabilities
+from xcs_airflow.exporting.target_settings import read_settings
 from xcs_airflow.plan.cloud_graph import CloudGraph
 from xcs_airflow.plan.legalise import refusal, unsupported
 from xcs_exporters.aws_batch.job_definitions import JobClass, job_classes, task_findings
 from xcs_exporters.aws_batch.readme import Readme
 from xcs_exporters.aws_batch.rules import broken_rules
 from xcs_exporters.aws_batch.schedule import schedule, schedule_findings
-from xcs_exporters.aws_batch.settings import TARGET, AwsBatchSettings, read_settings
+from xcs_exporters.aws_batch.settings import TARGET, AwsBatchSettings
 from xcs_exporters.aws_batch.state_machine import state_machine
 from xcs_exporters.aws_batch.template import MAX_TEMPLATE_BYTES, template
 
@@ -79,7 +80,7 @@ class AwsBatchExporter:
             UnsupportedError: The platform cannot run the plan; carries every finding.
             ExportError: A setting is not valid.
         """
-        chosen = read_settings(settings)
+        chosen = read_settings(AwsBatchSettings, TARGET, settings)
         findings = _refusals(plan)
         if any(finding.severity == "error" for finding in findings):
             raise UnsupportedError(findings)

@@ -5,13 +5,13 @@ It knows words and commands. What a pipeline's author wrote enters as plain word
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from xcs_airflow.cost.figures import Money
 from xcs_airflow.errors import Finding
+from xcs_airflow.exporting.plain_text import markdown
 from xcs_airflow.plan.cloud_graph import CloudGraph
 from xcs_airflow.plan.legalise import NameRule
 from xcs_exporters.aws_batch.blocks import nest, waits, waits_asked_for
@@ -20,8 +20,6 @@ from xcs_exporters.aws_batch.secrets import is_arn
 from xcs_exporters.aws_batch.settings import AwsBatchSettings
 
 STACK_NAMES = NameRule("A-Za-z0-9-", 100)
-
-_MARKUP = re.compile(r"^-|[!-+./:-@\[-`{-~]")
 
 
 @dataclass(frozen=True)
@@ -47,10 +45,10 @@ class Readme:
 
     def _introduction(self) -> str:
         policy = self.plan.policy
-        described = f"\n{as_words(policy.description)}\n" if policy.description else ""
+        described = f"\n{markdown(policy.description)}\n" if policy.description else ""
         schedule = "| `schedule.json` | when it runs, for EventBridge Scheduler |\n" if policy.schedule else ""
         rows = "".join(f"| `{job_class.name}` | {_machine(job_class)} | {_some(job_class.tasks)} |\n" for job_class in self.classes)
-        return f"""# {as_words(self.plan.name)} on AWS Batch
+        return f"""# {markdown(self.plan.name)} on AWS Batch
 {described}
 | file | what it is |
 |---|---|
@@ -97,7 +95,7 @@ The same commands deploy a new version. Runs in flight keep the job definitions 
 """
 
     def _running(self) -> str:
-        parameters = ", ".join(as_words(spec.name) for spec in self.plan.parameters)
+        parameters = ", ".join(markdown(spec.name) for spec in self.plan.parameters)
         known = f"""
 The input is one JSON object with the parameters of the run: {parameters}. Batch limits a command to 8,192 characters, so put what is
 longer into the store and give its address.
@@ -116,7 +114,7 @@ aws stepfunctions redrive-execution --execution-arn "$RUN"                   # g
 {known}"""
 
     def _expectations(self) -> str:
-        totals, as_of = self.plan.totals, as_words(self.plan.prices.as_of)
+        totals, as_of = self.plan.totals, markdown(self.plan.prices.as_of)
         calls = f"- About {totals.calls:,} model calls with an empty cache: {_in_words(totals.cost_usd)}, by the prices of {as_of}.\n"
         return f"""## What a run costs
 
@@ -161,12 +159,6 @@ The store, its cache and the image are yours and stay.
         return STACK_NAMES.mangle(self.plan.name)
 
 
-def as_words(text: str) -> str:
-    """Text of somebody else as plain words of Markdown, in one line."""
-    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    return _MARKUP.sub(r"\\\g<0>", line)
-
-
 def _machine(job_class: JobClass) -> str:
     amounts = job_class.amounts
     gpus = f", {amounts['GPU']} GPU on {job_class.gpu.family}" if job_class.gpu else " on Fargate"
@@ -182,7 +174,7 @@ def _in_words(amount: Money) -> str:
     figures = f"{_usd(amount.expected)} USD ({_usd(amount.low)} to {_usd(amount.high)})"
     if amount.is_complete:
         return f"about {figures}"
-    return f"at least {figures}, not counting {', '.join(as_words(name) for name in amount.unknown)}, whose price is unknown"
+    return f"at least {figures}, not counting {', '.join(markdown(name) for name in amount.unknown)}, whose price is unknown"
 
 
 def _usd(amount: Decimal) -> str:

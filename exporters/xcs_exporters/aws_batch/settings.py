@@ -5,12 +5,10 @@ It knows names and ranges; it reads no file. Everything has a default, because a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, ValidationError, field_validator
+from pydantic import Field, StringConstraints, field_validator
 
-from xcs_airflow.errors import ExportError, Finding
 from xcs_airflow.values import Frozen
 from xcs_exporters.aws_batch.environment import looks_secret, why_not_variable
 
@@ -64,22 +62,3 @@ class AwsBatchSettings(Frozen):
         if problems:
             raise ValueError("; ".join(problems))
         return env
-
-
-def read_settings(given: Mapping[str, Any]) -> AwsBatchSettings:
-    """The settings of a project.
-
-    Raises:
-        ExportError: Some are not valid; carries all of them.
-    """
-    try:
-        return AwsBatchSettings.model_validate(dict(given))
-    except ValidationError as error:
-        raise ExportError([_finding(problem["loc"], problem["type"], problem["msg"]) for problem in error.errors()]) from None
-
-
-def _finding(where: tuple[int | str, ...], kind: str, message: str) -> Finding:
-    name = ".".join(str(part) for part in where)
-    if kind == "extra_forbidden":
-        return Finding.of("XCS503", name=name, target=TARGET, reason="there is none of that name", known=AwsBatchSettings.model_fields)
-    return Finding.of("XCS503", name=name, target=TARGET, reason=message.removeprefix("Value error, "))

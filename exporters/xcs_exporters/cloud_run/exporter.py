@@ -11,6 +11,7 @@ from typing import Any
 from xcs_airflow.errors import Finding, UnsupportedError
 from xcs_airflow.exporting.bundle import Bundle
 from xcs_airflow.exporting.port import Capabilities
+from xcs_airflow.exporting.target_settings import read_settings
 from xcs_airflow.plan import CloudGraph
 from xcs_airflow.plan.legalise import refusal
 from xcs_exporters.cloud_run.account import Account, describe, to_text, used_variables
@@ -20,7 +21,7 @@ from xcs_exporters.cloud_run.limits import limit
 from xcs_exporters.cloud_run.readme import write_readme
 from xcs_exporters.cloud_run.rules import broken_rules
 from xcs_exporters.cloud_run.schedule import build_schedule
-from xcs_exporters.cloud_run.settings import NAME, CloudRunSettings, read_settings
+from xcs_exporters.cloud_run.settings import NAME, CloudRunSettings
 from xcs_exporters.cloud_run.workflow import build_workflow, to_source
 
 
@@ -50,7 +51,7 @@ class CloudRunExporter:
             UnsupportedError: The platform cannot run the plan; carries every finding.
             ExportError: A setting is not valid.
         """
-        chosen = read_settings(settings)
+        chosen = read_settings(CloudRunSettings, NAME, settings)
         findings = refusals(plan)
         if any(finding.severity == "error" for finding in findings):
             raise UnsupportedError(findings)

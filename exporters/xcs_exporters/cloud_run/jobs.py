@@ -10,13 +10,13 @@ from typing import Any
 
 from xcs_airflow.canonical import digest
 from xcs_airflow.exporting.image import RUNTIME_COMMAND
+from xcs_airflow.exporting.plain_text import plain
 from xcs_airflow.plan import CloudGraph, PlannedTask
 from xcs_airflow.plan.legalise import NameRule, legal_names
 from xcs_exporters.cloud_run.account import Account
 from xcs_exporters.cloud_run.environment import variables
 from xcs_exporters.cloud_run.limits import gpu_types, limit, smallest_size
 from xcs_exporters.cloud_run.settings import CloudRunSettings
-from xcs_exporters.cloud_run.text import plain
 
 NAMES = NameRule(allowed="a-z0-9-", max_length=63, lower=True)
 """RFC 1035; https://cloud.google.com/run/docs/reference/rest/v2/projects.locations.jobs/create (`jobId`)."""

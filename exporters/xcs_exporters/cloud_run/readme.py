@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from xcs_airflow.errors import Finding
+from xcs_airflow.exporting.plain_text import markdown
 from xcs_airflow.plan import CloudGraph
 from xcs_airflow.plan.text import cost_sentence, duration_range
 from xcs_exporters.cloud_run.account import MEANINGS, variable_name
 from xcs_exporters.cloud_run.capabilities import adjustments
 from xcs_exporters.cloud_run.settings import CloudRunSettings
-from xcs_exporters.cloud_run.text import markdown
 
 _PLACE = '--project "$XCS_PROJECT" --location "$XCS_REGION"'
 

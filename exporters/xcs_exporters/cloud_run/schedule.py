@@ -10,10 +10,10 @@ import base64
 from typing import Any
 
 from xcs_airflow.canonical import canonical_json
+from xcs_airflow.exporting.plain_text import plain
 from xcs_airflow.plan import CloudGraph
 from xcs_exporters.cloud_run.account import Account
 from xcs_exporters.cloud_run.limits import limit
-from xcs_exporters.cloud_run.text import plain
 
 
 def build_schedule(plan: CloudGraph, name: str, account: Account) -> dict[str, Any] | None:

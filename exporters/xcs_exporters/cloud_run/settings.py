@@ -5,13 +5,8 @@ It knows the fields and their form; what stands in for those not given is `varia
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from pydantic import Field, field_validator
 
-from pydantic import Field, ValidationError, field_validator
-from pydantic_core import ErrorDetails
-
-from xcs_airflow.errors import ExportError, Finding
 from xcs_airflow.values import Frozen
 from xcs_exporters.cloud_run.environment import problem_of
 
@@ -49,23 +44,3 @@ class CloudRunSettings(Frozen):
         if problems:
             raise ValueError("; ".join(problems))
         return env
-
-
-def read_settings(settings: Mapping[str, Any]) -> CloudRunSettings:
-    """The settings as a value.
-
-    Raises:
-        ExportError: Some are unknown or not valid; carries a finding for each.
-    """
-    try:
-        return CloudRunSettings.model_validate(dict(settings))
-    except ValidationError as error:
-        findings = [_finding(problem) for problem in error.errors(include_url=False)]
-        raise ExportError(findings) from None
-
-
-def _finding(problem: ErrorDetails) -> Finding:
-    name = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        return Finding.of("XCS503", target=NAME, name=name, reason="there is no such setting", known=CloudRunSettings.model_fields)
-    return Finding.of("XCS503", target=NAME, name=name, reason=problem["msg"])

@@ -1,7 +1,12 @@
+from functools import partial
+
 import pytest
 
 from xcs_airflow.errors import ExportError
-from xcs_exporters.airflow.settings import read_settings
+from xcs_airflow.exporting import target_settings
+from xcs_exporters.airflow.settings import AirflowSettings
+
+read_settings = partial(target_settings.read_settings, AirflowSettings, "airflow")
 
 
 def test_every_setting_has_a_default():

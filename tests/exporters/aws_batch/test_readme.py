@@ -3,8 +3,8 @@ import subprocess
 
 import pytest
 
+from xcs_airflow.exporting.plain_text import markdown
 from xcs_airflow.ir import Graph, Operation, PipelinePolicy, Ref, Resources
-from xcs_exporters.aws_batch.readme import as_words
 
 
 def commands(text):
@@ -96,7 +96,7 @@ def test_machines_are_listed(emit):
     ],
 )
 def test_text_of_others_is_words(text, expected):
-    assert as_words(text) == expected
+    assert markdown(text) == expected
 
 
 def test_hostile_text_is_in_no_command(emit, graphs, hostile_texts):

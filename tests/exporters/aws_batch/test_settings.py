@@ -1,7 +1,12 @@
+from functools import partial
+
 import pytest
 
 from xcs_airflow.errors import ExportError
-from xcs_exporters.aws_batch.settings import AwsBatchSettings, read_settings
+from xcs_airflow.exporting import target_settings
+from xcs_exporters.aws_batch.settings import AwsBatchSettings
+
+read_settings = partial(target_settings.read_settings, AwsBatchSettings, "aws-batch")
 
 
 def test_everything_has_a_default():

@@ -2,10 +2,10 @@ import re
 
 import pytest
 
+from xcs_airflow.exporting.plain_text import markdown, plain
 from xcs_airflow.ir import Graph
 from xcs_airflow.plan import CloudExporter
 from xcs_exporters.cloud_run import CloudRunExporter
-from xcs_exporters.cloud_run.text import markdown, plain
 
 
 def test_it_tells_every_file_of_the_bundle(bundle):
@@ -43,7 +43,7 @@ def test_an_unknown_price_makes_the_cost_a_lower_bound(plan):
     cost = plan.totals.cost_usd.model_copy(update={"unknown": ("acme/own",)})
     totals = plan.totals.model_copy(update={"cost_usd": cost})
     readme = CloudRunExporter().emit(plan.model_copy(update={"totals": totals}), {}).text("README.md")
-    assert r"- Money for them: at least 0\.0201 USD per run\, because no price is known for acme\/own; prices as of" in readme
+    assert r"- Money for them: at least 0\.0201 USD per run, because no price is known for acme\/own; prices as of" in readme
 
 
 def test_text_of_the_author_is_no_markup(hostile_texts, make_plan, operation):

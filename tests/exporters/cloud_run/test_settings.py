@@ -1,8 +1,13 @@
+from functools import partial
+
 import pytest
 
 from xcs_airflow.errors import ExportError
+from xcs_airflow.exporting import target_settings
 from xcs_exporters.cloud_run import CloudRunExporter
-from xcs_exporters.cloud_run.settings import CloudRunSettings, read_settings
+from xcs_exporters.cloud_run.settings import CloudRunSettings
+
+read_settings = partial(target_settings.read_settings, CloudRunSettings, "cloud-run")
 
 
 def test_all_settings_may_be_left_out():

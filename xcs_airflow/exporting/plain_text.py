@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 
-_PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
+# Punctuation, but for commas and for hyphens that begin no list: those mean nothing to Markdown.
+_MARKUP = re.compile(r"^-|[!-+./:-@\[-`{-~]")
 
 
 def plain(text: str) -> str:
@@ -17,4 +18,4 @@ def plain(text: str) -> str:
 
 def markdown(text: str) -> str:
     """One line that Markdown shows as it is: no link, no markup, no HTML (any ASCII punctuation may be escaped, CommonMark 2.4)."""
-    return _PUNCTUATION.sub(r"\\\g<0>", plain(text))
+    return _MARKUP.sub(r"\\\g<0>", plain(text))
