@@ -53,7 +53,7 @@ def test_a_code_is_explained_with_its_hint(run_xcs):
     assert run_xcs("explain", "XCS501").stdout == (
         "XCS501: there is no exporter named NAME\n"
         "What to do: the message names the nearest that exists\n"
-        "It is one of the codes about exporters and bundles; docs/errors.md has examples.\n"
+        "It is one of the codes about exporters and bundles; docs/errors.md explains it.\n"
     )
 
 

@@ -48,9 +48,19 @@ def test_a_name_that_was_chosen_to_be_another_ones_form_is_refused():
 
 def test_a_plan_asks_for_what_its_operations_use(graph):
     needs = needed_features(CloudExporter().export(graph))
-    assert set(needs) == {"schedule", "timezone", "parameters", "edges", "retries", "timeout", "secrets", "rate_limit_pools"}
+    assert set(needs) == {
+        "schedule",
+        "timezone",
+        "parameters",
+        "edges",
+        "retries",
+        "retry_by_exit_code",
+        "timeout",
+        "secrets",
+        "rate_limit_pools",
+    }
     assert [task.id for task in needs["timeout"]] == ["report"]
-    assert needs["schedule"] == []
+    assert needs["schedule"] == needs["retry_by_exit_code"] == []
     assert set(needs) <= set(FEATURES)
 
 

@@ -101,7 +101,7 @@ def explain_operation(plan: CloudGraph, operation: PlannedOperation) -> str:
 
 def _in_prose(facts: dict[str, str]) -> str:
     hint = f"What to do: {facts['hint']}\n" if facts["hint"] else ""
-    return f"{facts['code']}: {facts['message']}\n{hint}It is one of the codes about {facts['family']}; docs/errors.md has examples."
+    return f"{facts['code']}: {facts['message']}\n{hint}It is one of the codes about {facts['family']}; docs/errors.md explains it."
 
 
 def _as_pattern(text: str) -> str:

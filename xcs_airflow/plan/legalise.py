@@ -75,6 +75,8 @@ def needed_features(plan: CloudGraph) -> dict[str, list[PlannedTask]]:
             needs["timezone"] = []
     if plan.parameters:
         needs["parameters"] = []
+    if any(task.retry.attempts > 1 for task in plan.tasks):
+        needs["retry_by_exit_code"] = []
     for task in plan.tasks:
         asked = {
             "edges": bool(task.needs),
