@@ -120,7 +120,7 @@ CODES: dict[str, Code] = {
     "XCS704": Code("the answer of {model} does not fit the output type: {reason}", "the answer began: {answer!r}"),
     "XCS705": Code("the answer of {model} was cut off at {limit} tokens", "raise max_tokens"),
     "XCS706": Code("the variable {name} with the key for {model} is not set"),
-    "XCS707": Code("the model {model} needs a package that is not installed: {package}", "pip install 'xcs-airflow[{extra}]'"),
+    "XCS707": Code("the model {model} needs a package that is not installed: {package}", "{instead}"),
     "XCS708": Code("{failed} of {total} calls failed", "answers that did arrive are in the cache: the next run asks only for the rest"),
     "XCS709": Code("{function} returned {type}, which is not a prompt", "return text, or a list of messages: {{'role': ..., 'content': ...}}"),
     # 8xx: configuration and command line

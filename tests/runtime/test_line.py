@@ -1,0 +1,156 @@
+import asyncio
+
+import pytest
+
+from xcs_airflow.errors import ModelError, ModelUnavailableError
+from xcs_airflow.manifest import CacheRule
+from xcs_airflow.runtime.ledger import Ledger
+from xcs_airflow.runtime.line import Line
+from xcs_airflow.runtime.models import AttemptError, ModelAnswer
+from xcs_airflow.runtime.pacing import Pacing
+from xcs_airflow.runtime.question import Question
+
+MESSAGES = [{"role": "user", "content": "x"}]
+
+
+class Script:
+    """Answers in order; waiting costs no time."""
+
+    def __init__(self, *replies):
+        self.replies = list(replies)
+        self.now = 0.0
+        self.slept = []
+
+    async def sleep(self, seconds):
+        self.slept.append(seconds)
+        self.now += seconds
+
+    def complete(self, request):
+        reply = self.replies.pop(0)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+
+class Memory:
+    """A segment of the ledger in memory."""
+
+    def __init__(self, lines_per_flush=1):
+        self.lines_per_flush = lines_per_flush
+        self.lines = []
+        self.flushed = 0
+
+    def write(self, line):
+        self.lines.append(line)
+
+    def flush(self):
+        self.flushed = len(self.lines)
+
+    def close(self):
+        self.flush()
+
+
+def busy(**facts):
+    return AttemptError("HTTP 503", blame="busy", **facts)
+
+
+def limited(retry_after_s=None):
+    return busy(is_limit=True, retry_after_s=retry_after_s)
+
+
+OK = ModelAnswer("ok", 10, 2)
+
+
+@pytest.fixture
+def line(monkeypatch, settings, call):
+    """Gives a line to a script, and a function that asks it."""
+    monkeypatch.setenv("OPENAI_API_KEY", "x")
+
+    def make(script, *, in_flight=8, appender=None, attempts=5):
+        question = Question("step", call(), CacheRule(), settings, attempts)
+        pacing = Pacing(in_flight, clock=lambda: script.now, sleep=script.sleep)
+        made = Line(script, pacing, asyncio.Semaphore(in_flight), Ledger((lambda: appender) if appender else None))
+        monkeypatch.setattr("xcs_airflow.runtime.line.asyncio.sleep", script.sleep)
+
+        async def ask(remaining=1):
+            return await made.ask(question, question.request(MESSAGES), remaining)
+
+        return made, pacing, ask
+
+    return make
+
+
+def test_waiting_follows_the_server_where_it_says_how_long(line):
+    script = Script(limited(7), busy(retry_after_s=3), OK)
+    _, pacing, ask = line(script)
+    assert asyncio.run(ask()) is OK
+    assert [seconds for seconds in script.slept if seconds] == [7, 3]
+    assert pacing.allowed == 4
+
+
+def test_a_server_that_wants_more_patience_than_a_container_is_worth_gets_the_task_back(line):
+    _, _, ask = line(Script(limited(3600)))
+    with pytest.raises(ModelUnavailableError, match="after 1 attempts"):
+        asyncio.run(ask())
+
+
+def test_being_told_to_slow_down_is_no_failure_while_others_get_through(line):
+    script = Script(*[limited(1)] * 9, OK)
+    _, pacing, ask = line(script)
+    original = script.complete
+
+    def complete(request):
+        pacing.speed_up()
+        return original(request)
+
+    script.complete = complete
+    assert asyncio.run(ask()) is OK
+
+
+def test_being_told_to_slow_down_ends_when_nobody_gets_through(line):
+    _, _, ask = line(Script(*[limited(1)] * 9))
+    with pytest.raises(ModelUnavailableError, match="after 5 attempts"):
+        asyncio.run(ask())
+
+
+def test_attempts_are_those_of_the_step(line):
+    _, _, ask = line(Script(busy(), busy(), OK), attempts=2)
+    with pytest.raises(ModelUnavailableError, match="after 2 attempts"):
+        asyncio.run(ask())
+
+
+@pytest.mark.parametrize(("blame", "is_stopped"), [("row", False), ("route", True)])
+def test_only_what_concerns_every_request_stops_the_line(line, blame, is_stopped):
+    made, _, ask = line(Script(AttemptError("no", blame=blame)))
+    with pytest.raises(ModelError) as caught:
+        asyncio.run(ask())
+    made.note(caught.value)
+    assert (made.stopped is not None) == is_stopped
+
+
+def test_every_attempt_is_written_down_before_and_after(line):
+    memory = Memory()
+    script = Script(busy(may_be_billed=True), OK)
+    _, _, ask = line(script, appender=memory)
+    asyncio.run(ask())
+    assert [line.split(b'"')[3] for line in memory.lines] == [b"intent", b"settled", b"intent", b"settled"]
+    assert b'"unknown"' in memory.lines[1]
+    assert b'"answered"' in memory.lines[3]
+
+
+def test_where_keeping_a_record_is_slow_one_intent_announces_many_calls(line):
+    memory = Memory(lines_per_flush=64)
+    made, _, ask = line(Script(*[OK] * 5), appender=memory)
+    flushed = []
+
+    async def run():
+        for remaining in (5, 4, 3):
+            await ask(remaining)
+            flushed.append(memory.flushed)
+
+    asyncio.run(run())
+    made.close()
+    intents = [line for line in memory.lines if b'"intent"' in line]
+    assert [b'"calls": 5' in intents[0], b'"calls": -2' in intents[1]] == [True, True]
+    assert len(intents) == 2
+    assert flushed == [1, 1, 1]

@@ -1,0 +1,231 @@
+"""The protocol, against a server of our own that answers as it is told."""
+
+import asyncio
+import json
+import threading
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from xcs_airflow.runtime.models import AttemptError, ModelRequest
+from xcs_airflow.runtime.models.openai_compatible import OpenAICompatible
+from xcs_airflow.runtime.models.routes import Target
+from xcs_airflow.runtime.settings import ModelRoute
+
+KEY = "sk-very-secret-0123456789"
+MESSAGES = [{"role": "user", "content": "Which team?"}]
+
+
+def completion(content="bug", **changes):
+    message = {"role": "assistant", "content": content}
+    usage = {"prompt_tokens": 12, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 4}}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    return {"model": "gpt-4.1-mini-2025", "choices": [choice], "usage": usage, **changes}
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Exchange)
+        self.replies = []
+        self.requests = []
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+    def handle_error(self, request, client_address):
+        pass
+
+
+class Exchange(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.requests.append((self.path, dict(self.headers), json.loads(body)))
+        status, headers, content = self.server.replies.pop(0)
+        if content is None:
+            self.close_connection = True
+            return
+        data = content if isinstance(content, bytes) else json.dumps(content).encode()
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(data)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server():
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def complete(server, monkeypatch):
+    """Sends one request, with a key."""
+    monkeypatch.setenv("TEST_KEY", KEY)
+
+    def run(reply=None, *, status=200, headers=None, route=None, address=None, **request):
+        server.replies.append((status, headers or {}, completion() if reply is None else reply))
+        target = Target("m/x", "m/x", "m", "x", address or server.url, ModelRoute(key_env="TEST_KEY", **(route or {})))
+
+        async def exchange():
+            async with OpenAICompatible.opened(target, 4) as provider:
+                return await provider.complete(ModelRequest("m/x", MESSAGES, **request))
+
+        return asyncio.run(exchange())
+
+    return run
+
+
+def failure(complete, *args, **kwargs):
+    with pytest.raises(AttemptError) as caught:
+        complete(*args, **kwargs)
+    assert KEY not in str(caught.value)
+    assert len(caught.value.reason) <= 200
+    assert "\n" not in caught.value.reason
+    return caught.value
+
+
+def test_a_request_says_what_was_asked_for_and_nothing_else(complete, server):
+    answer = complete(temperature=0, max_tokens=8, seed=7)
+    path, headers, body = server.requests[0]
+    assert path == "/v1/chat/completions"
+    assert headers["Authorization"] == f"Bearer {KEY}"
+    assert body == {"model": "x", "messages": MESSAGES, "temperature": 0, "max_tokens": 8, "seed": 7}
+    assert (answer.text, answer.input_tokens, answer.output_tokens, answer.cached_tokens) == ("bug", 12, 3, 4)
+    assert (answer.finish_reason, answer.model) == ("stop", "gpt-4.1-mini-2025")
+    complete()
+    assert server.requests[1][2] == {"model": "x", "messages": MESSAGES}
+
+
+def test_the_endpoint_has_its_own_name_for_the_limit(complete, server):
+    complete(max_tokens=8, route={"token_limit": "max_completion_tokens"})
+    assert server.requests[0][2]["max_completion_tokens"] == 8
+
+
+def test_a_schema_is_wrapped_in_an_object_and_gets_room_for_it(complete, server):
+    complete(output_schema={"enum": ["a", "b"], "type": "string"}, max_tokens=4)
+    body = server.requests[0][2]
+    sent = body["response_format"]["json_schema"]
+    assert body["response_format"]["type"] == "json_schema"
+    assert sent["strict"] is True
+    assert sent["schema"]["properties"]["value"] == {"enum": ["a", "b"], "type": "string"}
+    assert body["max_tokens"] == 4 + 32
+    complete(output_schema={"type": "object", "additionalProperties": {"type": "string"}}, max_tokens=4)
+    body = server.requests[1][2]
+    assert body["response_format"]["json_schema"]["strict"] is False
+    assert body["max_tokens"] == 4
+
+
+def test_usage_that_is_not_said_is_unknown_and_not_zero(complete):
+    for usage in (None, [], {"prompt_tokens": "12", "completion_tokens": -1, "prompt_tokens_details": 3}):
+        answer = complete(completion(usage=usage))
+        assert (answer.input_tokens, answer.output_tokens, answer.cached_tokens) == (None, None, 0)
+
+
+def test_content_may_come_in_parts(complete):
+    assert complete(completion([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}])).text == "ab"
+
+
+@pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 529])
+def test_busy_servers_are_worth_another_try(complete, status):
+    error = failure(complete, {"error": {"message": "slow down"}}, status=status)
+    assert error.blame == "busy"
+    assert error.reason == f"HTTP {status}: slow down"
+    assert error.is_limit == (status in (429, 503, 529))
+    assert not error.may_be_billed
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_refused_requests_concern_one_row(complete, status):
+    assert failure(complete, {"error": {"message": "bad"}}, status=status).blame == "row"
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 302])
+def test_refused_keys_concern_every_row(complete, status):
+    assert failure(complete, {"error": "no"}, status=status).blame == "route"
+
+
+def test_spent_quota_is_not_tried_again(complete):
+    error = failure(complete, {"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}}, status=429)
+    assert error.blame == "route"
+
+
+def test_redirects_are_not_followed_and_the_key_stays_here(complete, server):
+    failure(complete, b"", status=307, headers={"Location": f"{server.url}/elsewhere"})
+    assert [path for path, _, _ in server.requests] == ["/v1/chat/completions"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "7"}, 7),
+        ({"Retry-After": "1.5"}, 1.5),
+        ({"retry-after-ms": "250"}, 0.25),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "nan"}, None),
+        ({}, None),
+    ],
+)
+def test_the_server_may_say_how_long_to_wait(complete, headers, seconds):
+    assert failure(complete, b"", status=429, headers=headers).retry_after_s == seconds
+
+
+def test_the_time_to_wait_may_be_a_date(complete):
+    wait_s = failure(complete, b"", status=429, headers={"Retry-After": formatdate(usegmt=True)}).retry_after_s
+    assert wait_s == 0
+
+
+def test_an_error_is_one_short_line_without_the_key(complete):
+    error = failure(complete, {"error": {"message": f"bad key {KEY}\r\n" + "x" * 1000}}, status=401)
+    assert error.reason.startswith("HTTP 401: bad key [key] xxx")
+
+
+NO_COMPLETIONS = [b"<html>", b"[]", b"{}", b'{"choices": []}', b'{"choices": [{"message": "x"}]}', b"\xff", b"[" * 5000]
+
+
+@pytest.mark.parametrize("content", NO_COMPLETIONS)
+def test_an_answer_that_is_none_may_have_been_billed(complete, content):
+    error = failure(complete, content)
+    assert (error.blame, error.may_be_billed) == ("busy", True)
+
+
+def test_a_refusal_is_an_error_of_its_row(complete):
+    reply = completion(None)
+    reply["choices"][0]["message"]["refusal"] = "I cannot help with that"
+    error = failure(complete, reply)
+    assert (error.blame, error.reason) == ("row", "no answer: I cannot help with that")
+
+
+def test_a_connection_that_breaks_may_have_been_billed(complete, server):
+    server.replies.append((0, {}, None))
+    error = failure(complete)
+    assert (error.blame, error.may_be_billed) == ("busy", True)
+
+
+def test_a_server_that_is_not_there_bills_nothing(complete):
+    error = failure(complete, address="http://127.0.0.1:9/v1")
+    assert (error.blame, error.may_be_billed) == ("busy", False)
+    assert "cannot connect" in error.reason
+
+
+def test_patience_has_an_end(complete, server, monkeypatch):
+    release = threading.Event()
+    monkeypatch.setattr(Exchange, "do_POST", lambda self: release.wait(10))
+    try:
+        error = failure(complete, route={"timeout_s": 0.05})
+    finally:
+        release.set()
+    assert (error.blame, error.may_be_billed) == ("busy", True)

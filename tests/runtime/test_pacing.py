@@ -1,0 +1,145 @@
+import asyncio
+
+import pytest
+
+from xcs_airflow.runtime.pacing import Pacing, backoff_s
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1000.0
+        self.slept = []
+
+    def __call__(self):
+        return self.now
+
+    async def sleep(self, seconds):
+        self.slept.append(seconds)
+        self.now += seconds
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def pacing(clock, in_flight=8, per_minute=None):
+    return Pacing(in_flight, per_minute, clock=clock, sleep=clock.sleep)
+
+
+def test_no_more_calls_are_in_flight_than_allowed(clock):
+    pace = pacing(clock, in_flight=3)
+    now = most = 0
+
+    async def one():
+        nonlocal now, most
+        await pace.enter()
+        now, most = now + 1, max(most, now + 1)
+        await asyncio.sleep(0)
+        now -= 1
+        pace.leave()
+
+    async def run():
+        await asyncio.gather(*(one() for _ in range(20)))
+
+    asyncio.run(run())
+    assert most == 3
+    assert clock.slept == []
+
+
+def test_a_limit_halves_the_calls_in_flight_and_pauses_everybody(clock):
+    pace = pacing(clock)
+
+    async def run():
+        began = await pace.enter()
+        pace.leave()
+        pace.slow_down(began, 5)
+        assert pace.allowed == 4
+        return await pace.enter()
+
+    assert asyncio.run(run()) == 1005
+    assert clock.slept == [5]
+
+
+def test_calls_that_began_before_a_cut_do_not_cut_again(clock):
+    pace = pacing(clock)
+    for _ in range(5):
+        pace.slow_down(began=clock.now, wait_s=1)
+        clock.now += 0.1
+        pace.slow_down(began=clock.now - 0.15, wait_s=1)
+    assert pace.allowed == 1
+    fresh = pacing(clock)
+    began = clock.now
+    clock.now += 1
+    for _ in range(8):
+        fresh.slow_down(began, wait_s=1)
+        clock.now += 0.01
+    assert fresh.allowed == 4
+
+
+def test_every_round_of_answers_adds_one(clock):
+    pace = pacing(clock)
+    pace.slow_down(clock.now, 0)
+    seen = []
+    for _ in range(40):
+        pace.speed_up()
+        seen.append(pace.allowed)
+    assert sorted(seen) == seen
+    assert seen[3] == 4 or seen[4] == 5
+    assert seen[-1] == 8
+    assert pace.answered == 40
+
+
+def test_the_shortest_pause_never_ends_a_longer_one(clock):
+    pace = pacing(clock)
+    pace.slow_down(clock.now, 10)
+    pace.slow_down(clock.now, 1)
+    assert asyncio.run(pace.enter()) == 1010
+
+
+def test_calls_begin_no_faster_than_the_minute_allows(clock):
+    pace = pacing(clock, per_minute=120)
+
+    async def run():
+        begun = []
+        for _ in range(5):
+            begun.append(await pace.enter())
+            pace.leave()
+        return begun
+
+    assert asyncio.run(run()) == [1000, 1000.5, 1001, 1001.5, 1002]
+
+
+def test_who_is_cancelled_while_waiting_gives_its_place_back(clock):
+    pace = pacing(clock, in_flight=1)
+
+    async def run():
+        await pace.enter()
+        waiting = asyncio.create_task(pace.enter())
+        patient = asyncio.create_task(pace.enter())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        pace.leave()
+        await asyncio.wait_for(patient, 5)
+
+    asyncio.run(run())
+
+
+def test_a_place_given_to_somebody_who_was_cancelled_goes_to_the_next(clock):
+    pace = pacing(clock, in_flight=1)
+
+    async def run():
+        await pace.enter()
+        first, second = asyncio.create_task(pace.enter()), asyncio.create_task(pace.enter())
+        await asyncio.sleep(0)
+        pace.leave()
+        first.cancel()
+        await asyncio.wait_for(second, 5)
+
+    asyncio.run(run())
+
+
+def test_backoff_doubles_up_to_a_minute_and_spreads_over_the_whole_range():
+    assert [backoff_s(attempt, lambda low, high: high) for attempt in (1, 2, 3, 20)] == [1, 2, 4, 60]
+    assert backoff_s(5, lambda low, high: low) == 0

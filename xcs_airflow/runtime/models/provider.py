@@ -1,0 +1,123 @@
+"""What a provider is: it answers one request, or says why an attempt failed.
+
+It knows requests, answers and the override that tests use; it does not know protocols, retries or prices.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+Message = dict[str, str]
+
+Blame = Literal["busy", "row", "route"]
+"""Whom a failed attempt concerns: nobody (try again), this request (the next may succeed), or every request on this route."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """One complete request.
+
+    Attributes:
+        model: `provider/name`, as the pipeline says.
+        messages: Each `{"role": ..., "content": ...}`.
+        temperature: Sampling temperature; None leaves it to the provider.
+        max_tokens: Longest answer in tokens; None leaves it to the provider.
+        seed: Sampling seed; None leaves it to the provider.
+        output_schema: JSON Schema of the answer; None means plain text.
+    """
+
+    model: str
+    messages: list[Message]
+    temperature: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    output_schema: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAnswer:
+    """What came back.
+
+    Attributes:
+        text: The answer; with an output schema, JSON.
+        input_tokens: Tokens of the request, as the provider counted; None when it did not say.
+        output_tokens: Tokens of the answer, likewise.
+        finish_reason: Why the model stopped: `stop`, `length` when it was cut off, or the provider's own word.
+        model: The model that answered, when the provider says.
+        cached_tokens: Tokens of the request that the provider had in its own prompt cache.
+    """
+
+    text: str
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    finish_reason: str = "stop"
+    model: str | None = None
+    cached_tokens: int = 0
+
+
+class AttemptError(Exception):
+    """One attempt to get an answer failed.
+
+    Attributes:
+        reason: One line for people, without secrets.
+        blame: Whom it concerns.
+        retry_after_s: How long the provider asked to wait.
+        is_limit: Whether the provider said that it gets too many requests.
+        may_be_billed: Whether the provider may have answered all the same, as after a lost connection.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        blame: Blame,
+        retry_after_s: float | None = None,
+        is_limit: bool = False,
+        may_be_billed: bool = False,
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.blame = blame
+        self.retry_after_s = retry_after_s
+        self.is_limit = is_limit
+        self.may_be_billed = may_be_billed
+
+
+class Provider(Protocol):
+    """Answers requests. One attempt per call: retries, pacing and books are kept outside."""
+
+    def complete(self, request: ModelRequest) -> ModelAnswer | Awaitable[ModelAnswer]:
+        """Answer a request.
+
+        Raises:
+            AttemptError: It was not answered.
+        """
+
+
+_OVERRIDES: list[Provider] = []
+_LOCK = threading.Lock()
+
+
+@contextmanager
+def use_provider(provider: Provider) -> Iterator[Provider]:
+    """Let a provider answer every request of this process, whatever the model and the thread, while the block runs.
+
+    Its answers get cache keys of their own, so that they never stand in for a real model's.
+    """
+    with _LOCK:
+        _OVERRIDES.append(provider)
+    try:
+        yield provider
+    finally:
+        with _LOCK:
+            _OVERRIDES.remove(provider)
+
+
+def override() -> Provider | None:
+    """The provider that stands in for all, if there is one."""
+    with _LOCK:
+        return _OVERRIDES[-1] if _OVERRIDES else None

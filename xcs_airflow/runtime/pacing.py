@@ -1,0 +1,128 @@
+"""How fast one route may be used: calls in flight, calls per minute, and a pause for everybody when a limit is hit.
+
+It knows time and counters; it does not know requests. One instance belongs to one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+_LONGEST_BACKOFF_S = 60.0
+_FIRST_BACKOFF_S = 0.5
+
+
+def backoff_s(attempt: int, spread: Callable[[float, float], float] = random.uniform) -> float:
+    """How long to wait before an attempt: anything up to a bound that doubles ("full jitter").
+
+    Spreading the whole range keeps workers that failed together from coming back together
+    (aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter).
+
+    Args:
+        attempt: Failed attempts so far, at least 1.
+        spread: Picks a number between two.
+    """
+    return spread(0.0, min(_LONGEST_BACKOFF_S, _FIRST_BACKOFF_S * 2**attempt))
+
+
+class Pacing:
+    """The pace of one route, shared by all who use it.
+
+    The number of calls in flight follows the rule of TCP (additive increase, multiplicative decrease): a limit that is hit
+    halves it, every full round of answers adds one.
+
+    Attributes:
+        answered: How many calls were answered so far.
+
+    Args:
+        in_flight: The most calls that may wait for an answer.
+        per_minute: The most calls that may begin in a minute; None means no limit.
+        clock: Seconds, always rising.
+        sleep: Waits for some seconds.
+    """
+
+    def __init__(
+        self,
+        in_flight: int,
+        per_minute: int | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self.answered = 0
+        self._most = in_flight
+        self._allowed = float(in_flight)
+        self._active = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._clock = clock
+        self._sleep = sleep
+        self._paused_until = 0.0
+        self._cut_at = 0.0
+        self._interval_s = 60 / per_minute if per_minute else 0.0
+        self._next_start = 0.0
+
+    @property
+    def allowed(self) -> int:
+        """How many calls may be in flight now."""
+        return int(self._allowed)
+
+    async def enter(self) -> float:
+        """Wait for a place among the calls in flight; gives the time the call begins, for `slow_down`."""
+        while self._active >= self.allowed:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                self._wake()  # the place may have been given to this one already
+                raise
+        self._active += 1
+        if self._interval_s or self._paused_until:
+            try:
+                await self._moment()
+            except BaseException:
+                self.leave()
+                raise
+        return self._clock()
+
+    def leave(self) -> None:
+        """Give the place to the next."""
+        self._active -= 1
+        self._wake()
+
+    def speed_up(self) -> None:
+        """A call was answered."""
+        self.answered += 1
+        if self._allowed < self._most:
+            self._allowed = min(float(self._most), self._allowed + 1 / self._allowed)
+
+    def slow_down(self, began: float, wait_s: float) -> None:
+        """A limit was hit: everybody pauses, and fewer go on.
+
+        Args:
+            began: When the refused call began. Calls from before the last cut say nothing new and do not cut again.
+            wait_s: How long to pause.
+        """
+        now = self._clock()
+        self._paused_until = max(self._paused_until, now + wait_s)
+        if began >= self._cut_at:
+            self._cut_at = now
+            self._allowed = max(1.0, self._allowed / 2)
+
+    async def _moment(self) -> None:
+        """Wait until nobody pauses and it is this call's turn in the minute."""
+        start = max(self._clock(), self._next_start)
+        self._next_start = start + self._interval_s
+        while (wait_s := max(start, self._paused_until) - self._clock()) > 0:
+            await self._sleep(wait_s)
+
+    def _wake(self) -> None:
+        free = self.allowed - self._active
+        while free > 0 and self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                free -= 1

@@ -1,0 +1,132 @@
+"""One kind of question: how rows become messages and keys, and how answers become values.
+
+It knows what all calls of a step share; it makes no call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from xcs_airflow.errors import ModelError, RuntimeTaskError
+from xcs_airflow.manifest import CacheRule, ModelCall, Step
+from xcs_airflow.runtime.answers import MisfitError, decode
+from xcs_airflow.runtime.functions import Function
+from xcs_airflow.runtime.keys import KeyMaker
+from xcs_airflow.runtime.models.provider import Message, ModelAnswer, ModelRequest
+from xcs_airflow.runtime.models.routes import target_of
+from xcs_airflow.runtime.settings import RuntimeSettings
+
+ATTEMPTS: int = Step.model_fields["attempts"].default
+_FIRST_OF_ANSWER = 100
+_CUT_OFF = frozenset({"length", "content_filter"})
+_ROLES = frozenset({"system", "user", "assistant", "developer"})
+
+
+class Question:
+    """What a step asks.
+
+    Attributes:
+        name: The step's id.
+        model: The model, as the pipeline names it.
+        target: Who answers.
+        rule: How answers are remembered; None asks every time.
+        attempts: How often one call is tried.
+
+    Args:
+        name: The step's id.
+        call: The request, but for its inputs.
+        rule: How answers are remembered.
+        settings: Where models are.
+        attempts: How often one call is tried.
+
+    Raises:
+        ModelError: Nobody is configured for the model.
+        RuntimeTaskError: The function that writes the prompt cannot be imported.
+    """
+
+    def __init__(self, name: str, call: ModelCall, rule: CacheRule | None, settings: RuntimeSettings, attempts: int = ATTEMPTS) -> None:
+        self.name = name
+        self.model = call.model
+        self.target = target_of(call.model, settings)
+        self.rule = rule
+        self.attempts = attempts
+        self._call = call
+        self._writer = Function(call.prompt_func, name) if call.prompt_func is not None else None
+        self._keys = KeyMaker(call, self.target, rule, settings.tenant) if rule is not None else None
+
+    @property
+    def runs_code(self) -> bool:
+        """Whether writing a prompt calls the user's code."""
+        return self._writer is not None
+
+    def messages(self, row: Mapping[str, Any]) -> list[Message]:
+        """The messages for one row of inputs.
+
+        Raises:
+            RuntimeTaskError: The user's function failed, or did not return a prompt.
+        """
+        if self._call.prompt is not None:
+            return self._call.prompt.render(row)
+        if self._writer is None:
+            return []
+        written = self._writer(row)
+        if isinstance(written, str):
+            return [{"role": "user", "content": written}]
+        if not _is_prompt(written):
+            raise RuntimeTaskError.because("XCS709", operation=self.name, function=self._writer.address, type=type(written).__name__)
+        return list(written)
+
+    def key(self, messages: list[Message]) -> str:
+        """The name under which the answer to these messages is remembered."""
+        if self._keys is None:
+            raise ValueError(f"{self.name} is not cached")
+        return self._keys.key(messages)
+
+    def request(self, messages: list[Message]) -> ModelRequest:
+        """The complete request."""
+        call = self._call
+        return ModelRequest(call.model, messages, call.temperature, call.max_tokens, call.seed, call.output_schema)
+
+    def read(self, answer: ModelAnswer) -> Any:
+        """The value an answer stands for.
+
+        Raises:
+            ModelError: It was cut off (XCS705).
+            MisfitError: It does not fit the output type.
+        """
+        if self._call.output_schema is not None and answer.finish_reason == "length":
+            limit = self._call.max_tokens or answer.output_tokens
+            raise ModelError.because("XCS705", operation=self.name, model=self.model, limit=limit)
+        return decode(answer.text, self._call.output_schema)
+
+    def read_again(self, answer: ModelAnswer) -> Any:
+        """The value of a second answer.
+
+        Raises:
+            ModelError: It was cut off (XCS705), or does not fit either (XCS704).
+        """
+        try:
+            return self.read(answer)
+        except MisfitError as misfit:
+            began = answer.text[:_FIRST_OF_ANSWER]
+            raise ModelError.because("XCS704", operation=self.name, model=self.model, reason=misfit, answer=began) from None
+
+    def is_worth_keeping(self, answer: ModelAnswer) -> bool:
+        """Whether an answer is complete, and therefore good for the next who asks."""
+        return answer.finish_reason not in _CUT_OFF
+
+    def again(self, messages: list[Message], answer: ModelAnswer, misfit: MisfitError) -> list[Message]:
+        """The messages that ask once more after an answer that does not fit."""
+        complaint = f"That answer cannot be used: {misfit}. Answer again, with nothing but JSON that fits."
+        return [*messages, {"role": "assistant", "content": answer.text}, {"role": "user", "content": complaint}]
+
+
+def _is_prompt(written: Any) -> bool:
+    return isinstance(written, (list, tuple)) and all(
+        isinstance(message, dict)
+        and message.keys() == {"role", "content"}
+        and message["role"] in _ROLES
+        and isinstance(message["content"], str)
+        for message in written
+    )

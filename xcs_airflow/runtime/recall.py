@@ -1,0 +1,66 @@
+"""What is known already: answers from a cache, understood, and dealt out to the rows that asked.
+
+It knows answers and keys; it makes no call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from xcs_airflow.manifest import CacheRule
+from xcs_airflow.runtime.answers import MisfitError
+from xcs_airflow.runtime.cache import Cache
+from xcs_airflow.runtime.failures import Failure
+from xcs_airflow.runtime.models.provider import ModelAnswer
+from xcs_airflow.runtime.question import Question
+
+
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """An answer and the value it stands for."""
+
+    answer: ModelAnswer
+    value: Any
+
+
+Outcome = Understood | Failure
+
+
+def recall(cache: Cache, question: Question, keys: Iterable[str], rule: CacheRule) -> dict[str, Outcome]:
+    """The answers a cache has, by key. One that does not fit its type any more is none.
+
+    Raises:
+        RuntimeTaskError: The cache does not answer (XCS614).
+    """
+    found: dict[str, Outcome] = {}
+    for key, cached in cache.get_many(keys, ttl_s=rule.ttl_s).items():
+        answer = ModelAnswer(cached.text, cached.input_tokens, cached.output_tokens, model=cached.model)
+        with suppress(MisfitError):
+            found[key] = Understood(answer, question.read(answer))
+    return found
+
+
+def deal(question: Question, keys: Sequence[str], outcomes: Mapping[str, Outcome], shared: Collection[str] = ()) -> list[Any]:
+    """The value for every row, or its failure. Equal rows get equal values, but none gets the list or dict of another.
+
+    Args:
+        question: What was asked.
+        keys: The key of every row.
+        outcomes: What became of every key.
+        shared: Keys whose outcomes others have as well.
+    """
+    values: list[Any] = []
+    given = set(shared)
+    for key in keys:
+        outcome = outcomes[key]
+        if isinstance(outcome, Failure):
+            values.append(outcome)
+        elif key in given and isinstance(outcome.value, (list, dict)):
+            values.append(question.read(outcome.answer))
+        else:
+            values.append(outcome.value)
+            given.add(key)
+    return values

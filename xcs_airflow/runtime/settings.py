@@ -1,0 +1,139 @@
+"""Where a task finds its store, its cache and its models: settings, read from the environment and checked at once.
+
+It knows names and defaults; it opens nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+
+from xcs_airflow.canonical import DocumentError, load_json
+from xcs_airflow.errors import CODES, Finding, RuntimeTaskError
+from xcs_airflow.values import Frozen
+
+CACHE_SCHEMES = ("sqlite:///", "s3://", "gs://", "file://", "memory", "off")
+STORE_SCHEMES = ("s3://", "gs://", "file://")
+
+
+class ModelRoute(Frozen):
+    """Where calls to a provider, or to one model, go. Only the operator of a run sets it, never a pipeline.
+
+    Attributes:
+        endpoint: Address of an OpenAI-compatible API, as in `https://host/v1`.
+        key_env: Name of the environment variable that holds the key; None sends no key.
+        model: The model's name at the endpoint; None takes the part after the provider.
+        use: Ask this model instead, as in `local/smollm2-135m-instruct`.
+        billing: `list` when calls cost what the price list says, `none` when they cost nothing.
+        max_in_flight: How many calls may wait for an answer at a time; None leaves it to the task.
+        requests_per_minute: How many calls may begin in a minute; None means no limit.
+        timeout_s: Seconds after which one attempt is given up.
+        token_limit: The name the endpoint has for the longest answer.
+    """
+
+    endpoint: str | None = Field(default=None, pattern=r"^https?://[^\s/]+")
+    key_env: str | None = None
+    model: str | None = None
+    use: str | None = None
+    billing: Literal["list", "none"] = "list"
+    max_in_flight: int | None = Field(default=None, ge=1)
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    timeout_s: float = Field(default=120, gt=0)
+    token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"  # noqa: S105  # tokens of text
+
+    @property
+    def leads_somewhere(self) -> bool:
+        """Whether it says where calls go, not only how."""
+        return self.endpoint is not None or self.use is not None
+
+
+DEFAULT_ROUTES: Mapping[str, ModelRoute] = {
+    # OpenAI retired `max_tokens`; its reasoning models refuse it (platform.openai.com/docs/api-reference/chat/create).
+    "openai": ModelRoute(endpoint="https://api.openai.com/v1", key_env="OPENAI_API_KEY", token_limit="max_completion_tokens"),  # noqa: S106
+    "local": ModelRoute(billing="none"),
+}
+
+_ROUTES = TypeAdapter(dict[str, ModelRoute])
+_Text = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, Path) else value)]
+
+
+class RuntimeSettings(Frozen):
+    """How a process runs tasks.
+
+    Attributes:
+        store: Folder or address (`s3://`, `gs://`) of results and ledgers.
+        cache: Address of the response cache: `sqlite:///path`, `s3://`, `gs://`, `file://`, `memory`, `off`; None puts it by the store.
+        models: Routes by `provider` or `provider/model`; the longer name wins.
+        code: Folder that holds the pipeline's own modules; None imports from wherever Python does.
+        tenant: A word that enters every cache key: tenants never share answers.
+        prices: A price file that overrides the price data.
+        local_model: A GGUF file for models of `local/`; None takes the one of the name.
+    """
+
+    store: _Text = ".xcs/store"
+    cache: _Text | None = None
+    models: dict[str, ModelRoute] = Field(default_factory=dict)
+    code: Path | None = None
+    tenant: str = ""
+    prices: Path | None = None
+    local_model: Path | None = None
+
+    @property
+    def cache_address(self) -> str:
+        """Where the cache is, the default filled in."""
+        if self.cache is not None:
+            return self.cache
+        if self.store.startswith(("s3://", "gs://")):
+            return f"{self.store.rstrip('/')}/cache"
+        return f"sqlite:///{Path(self.store.removeprefix('file://')).parent / 'cache.sqlite'}"
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None, **given: Any) -> Self:
+        """Settings from `XCS_*` variables.
+
+        Args:
+            environ: The variables; by default those of this process.
+            **given: Settings that win over the environment; None counts as not given.
+
+        Raises:
+            RuntimeTaskError: Variables are not valid (XCS611); the error carries every finding.
+        """
+        variables = os.environ if environ is None else environ
+        findings: list[Finding] = []
+        values: dict[str, Any] = {}
+        for name in cls.model_fields:
+            text = variables.get(f"XCS_{name.upper()}")
+            if given.get(name) is not None:
+                values[name] = given[name]
+            elif text:
+                values[name] = _read(name, text, findings)
+        if findings:
+            raise RuntimeTaskError(findings)
+        return cls(**values)
+
+
+def _read(name: str, text: str, findings: list[Finding]) -> Any:
+    variable = f"XCS_{name.upper()}"
+    if name == "models":
+        try:
+            return _ROUTES.validate_python(load_json(text))
+        except DocumentError as error:
+            findings.append(Finding.of("XCS611", name=variable, reason=CODES[error.code].message.format_map(error.facts)))
+        except ValidationError as error:
+            for detail in error.errors(include_url=False, include_context=False, include_input=False):
+                where = ".".join(str(step) for step in detail["loc"]) or "the document"
+                findings.append(Finding.of("XCS611", name=variable, reason=f"{where}: {detail['msg']}"))
+    elif name in ("store", "cache") and not _is_address(name, text):
+        known = ", ".join(CACHE_SCHEMES if name == "cache" else ("a folder", *STORE_SCHEMES))
+        findings.append(Finding.of("XCS611", name=variable, reason=f"{text!r} is not one of {known}"))
+    return text
+
+
+def _is_address(name: str, text: str) -> bool:
+    if name == "store":
+        return "://" not in text or text.startswith(STORE_SCHEMES)
+    return text in ("memory", "off") or text.startswith(tuple(scheme for scheme in CACHE_SCHEMES if ":" in scheme))
