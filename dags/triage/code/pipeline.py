@@ -3,9 +3,9 @@
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from xcs_airflow import llm, op, pipeline
 
@@ -13,12 +13,13 @@ MODEL = "openai/gpt-4.1-mini"
 SECRETS = {"OPENAI_API_KEY": "openai-api-key"}  # the variable, and the secret's name in your secret store
 
 Team = Literal["billing", "bug", "account", "feature", "other"]
+Line = Annotated[str, Field(max_length=80)]
 
 
 class Details(BaseModel):
     """What a ticket is about."""
 
-    order: str | None
+    order: Annotated[str, Field(max_length=20)] | None
     urgent: bool
 
 
@@ -43,18 +44,18 @@ extract = llm(
     "Which order or invoice number does this support ticket name, if any? Is it urgent?\n\n{ticket}",
     output=Details,
     temperature=0,
-    max_tokens=40,
+    max_tokens=100,
     secrets=SECRETS,
 )
 
 
-@llm(MODEL, temperature=0, max_tokens=60, secrets=SECRETS)
-def summarise(ticket: str) -> str:
+@llm(MODEL, temperature=0, max_tokens=200, secrets=SECRETS)
+def summarise(ticket: str) -> Line:
     return f"Say in one line what the customer wants:\n\n{ticket}"
 
 
 @op
-def report(teams: list[Team], details: list[Details], summaries: list[str]) -> str:
+def report(teams: list[Team], details: list[Details], summaries: list[Line]) -> str:
     """Write the page: tickets per team, what cannot wait, and the orders to look up."""
     counts = [f"- {team}: {count}" for team, count in Counter(teams).most_common()]
     urgent = [f"- **{team}** {line}" for team, detail, line in zip(teams, details, summaries, strict=True) if detail.urgent]
