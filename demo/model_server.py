@@ -30,6 +30,8 @@ _CONTEXT_TOKENS = 8192
 # Eight in flight answer a third more per second than one after another on two cores; sixteen add nothing but memory.
 _SLOTS = 8
 _MOST_THREADS = 4
+# So small a model may repeat itself for ever; an answer that is not asked for as JSON is one line and ends.
+_ONE_LINE = r"root ::= [^\n\r]{1,100}"
 _LARGEST_BODY = 64 * 2**20
 
 
@@ -143,6 +145,7 @@ def _start_model() -> Any:
     settings.n_parallel = _SLOTS
     settings.kv_unified = True  # one long prompt may use what the other slots do not
     settings.cache_prompt = True  # a step's prompts begin alike; halves the time of a short answer
+    settings.sampling.grammar = xllamacpp.CommonGrammar(xllamacpp.common_grammar_type.COMMON_GRAMMAR_TYPE_USER, _ONE_LINE)
     settings.cache_ram_mib = 0
     settings.verbosity = 0
     settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = min(_MOST_THREADS, os.cpu_count() or 1)

@@ -29,11 +29,11 @@ def triage():
 def test_its_graph_reads_like_the_function(triage):
     assert str(triage.graph()).splitlines() == [
         "graph triage(path=\"tickets.jsonl\") schedule='0 6 * * *' budget=1 USD deadline=3600 s:",
-        "  %load = pipeline:load(path=$path, limit=0) [items 240]  # pipeline.py:69",
-        "  %classify = map llm openai/gpt-4.1-mini(ticket=each %load) [max 8 t 0]  # pipeline.py:70",
-        "  %extract = map llm openai/gpt-4.1-mini(ticket=each %load) [max 100 t 0]  # pipeline.py:70",
-        "  %summarise = map llm openai/gpt-4.1-mini pipeline:summarise(ticket=each %load) [max 200 t 0]  # pipeline.py:70",
-        "  %report = pipeline:report(teams=%classify, details=%extract, summaries=%summarise)  # pipeline.py:70",
+        "  %load = pipeline:load(path=$path, limit=0) [items 240]  # pipeline.py:68",
+        "  %classify = map llm openai/gpt-4.1-mini(ticket=each %load) [max 16 t 0]  # pipeline.py:69",
+        "  %extract = map llm openai/gpt-4.1-mini(ticket=each %load) [max 100 t 0]  # pipeline.py:69",
+        "  %summarise = map llm openai/gpt-4.1-mini pipeline:summarise(ticket=each %load) [max 100 t 0]  # pipeline.py:69",
+        "  %report = pipeline:report(teams=%classify, details=%extract, summaries=%summarise)  # pipeline.py:69",
         "  return %report",
     ]
 

@@ -13,7 +13,6 @@ MODEL = "openai/gpt-4.1-mini"
 SECRETS = {"OPENAI_API_KEY": "openai-api-key"}  # the variable, and the secret's name in your secret store
 
 Team = Literal["billing", "bug", "account", "feature", "other"]
-Line = Annotated[str, Field(max_length=80)]
 
 
 class Details(BaseModel):
@@ -35,7 +34,7 @@ classify = llm(
     "Which team handles this support ticket: billing, bug, account, feature or other?\n\n{ticket}",
     output=Team,
     temperature=0,
-    max_tokens=8,
+    max_tokens=16,
     secrets=SECRETS,
 )
 
@@ -49,13 +48,13 @@ extract = llm(
 )
 
 
-@llm(MODEL, temperature=0, max_tokens=200, secrets=SECRETS)
-def summarise(ticket: str) -> Line:
+@llm(MODEL, temperature=0, max_tokens=100, secrets=SECRETS)
+def summarise(ticket: str) -> str:
     return f"Say in one line what the customer wants:\n\n{ticket}"
 
 
 @op
-def report(teams: list[Team], details: list[Details], summaries: list[Line]) -> str:
+def report(teams: list[Team], details: list[Details], summaries: list[str]) -> str:
     """Write the page: tickets per team, what cannot wait, and the orders to look up."""
     counts = [f"- {team}: {count}" for team, count in Counter(teams).most_common()]
     urgent = [f"- **{team}** {line}" for team, detail, line in zip(teams, details, summaries, strict=True) if detail.urgent]
