@@ -11,7 +11,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
 
 from demo import DemoError
 from demo.airflow_home import AirflowHome
@@ -85,7 +88,8 @@ def _one_run(airflow: AirflowHome, model: ModelServer, settings: RuntimeSettings
     bundle = BUILD / "bundles" / "airflow" / "triage"
     manifest, expected = _documents(bundle)
     started = time.monotonic()
-    run = airflow.run("triage")
+    with _watching(model, expected.calls):
+        run = airflow.run("triage")
     used = run_usage(settings, "triage", run.run_id)
     print(print_summary(expected, used.total, time.monotonic() - started))
     counts = model.counts()
@@ -93,6 +97,24 @@ def _one_run(airflow: AirflowHome, model: ModelServer, settings: RuntimeSettings
     if counts.requests != counts.distinct:
         raise DemoError("a prompt was sent twice")
     return counts, str(read_output(manifest, run_id=run.run_id, settings=settings))
+
+
+@contextmanager
+def _watching(model: ModelServer, expected: int) -> Iterator[None]:
+    """Show a person how many calls were made so far; nobody else."""
+    ended = Event()
+
+    def tell() -> None:
+        while not ended.wait(2):
+            print(f"\r  {model.counts().requests:,} of about {expected:,} calls made", end="\r", flush=True)
+
+    watcher = Thread(target=tell, daemon=True)
+    if sys.stdout.isatty():
+        watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 def _documents(bundle: Path) -> tuple[Manifest, Totals]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from demo.airflow_home import dag_test
 from xcs_airflow.authoring.load import load_pipeline
 from xcs_airflow.exporting.assemble import assemble
 from xcs_airflow.exporting.registry import load_exporter
@@ -66,6 +67,16 @@ def test_the_server_sees_every_distinct_prompt_once_and_nothing_the_second_time(
     run(bundle, tmp_path / "store", llmock, "second", path)
     assert llmock.count() - before == 3 * distinct
     assert [task.shards for task in manifest.tasks] == [1, 1, 1]
+
+
+def test_a_real_airflow_runs_the_exported_dag(bundle, llmock, tmp_path):
+    before = llmock.count()
+    models = {"openai": {"endpoint": f"{llmock.url}/v1", "billing": "none"}}
+    environment = {"XCS_STORE": str(tmp_path / "store"), "XCS_MODELS": json.dumps(models)}
+    run = dag_test(tmp_path / "airflow", bundle / "triage.py", "triage", env=environment)
+    states = {task.task_id: task.state for task in run.tasks}
+    assert states == dict.fromkeys(["load", "classify_extract_summarise", "report"], "success")
+    assert llmock.count() - before == 3 * 180
 
 
 def test_the_dag_does_not_grow_with_the_tickets():
