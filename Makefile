@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
-# Two cores run two test processes; real-platform tests wait for others more than they compute.
+# More processes than two cores: tests against real platforms wait more than they compute.
 JOBS   ?= 3
 
 # Byte code makes every start of Airflow seconds quicker, so an inherited wish not to write it is dropped.
