@@ -9,9 +9,11 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_serializer
 
 from xcs_airflow.values import Frozen
+
+_DECIMALS = 6
 
 Source = Literal["declared", "template", "assumed", "profile", "prices", "derived", "none"]
 """Who says so: the author, the prompt's own text, our guess, an earlier run, a price table, other figures, or nobody."""
@@ -31,6 +33,11 @@ class Figure(Frozen):
     expected: float
     high: float
     source: Source = "derived"
+
+    @field_serializer("low", "expected", "high")
+    def _written(self, value: float) -> float:
+        """Without the last digits, in which versions of Python differ (3.12 made `sum` of floats exact)."""
+        return round(value, _DECIMALS)
 
     @classmethod
     def exactly(cls, value: float, source: Source = "declared") -> Self:

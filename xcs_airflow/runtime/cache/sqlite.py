@@ -82,9 +82,13 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     # Write-ahead logging needs memory that all users share, which network file systems do not give (sqlite.org/wal.html).
     mode = "DELETE" if _file_system(path.absolute()) in _SHARED_MEMORY_WORKS_NOT else "WAL"
-    connection.execute(f"PRAGMA journal_mode = {mode}")
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute(_TABLE)
+    try:
+        connection.execute(f"PRAGMA journal_mode = {mode}")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(_TABLE)
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 
