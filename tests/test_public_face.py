@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tomllib
-from pathlib import Path
+from importlib.metadata import version
 
 import pytest
 
@@ -54,6 +53,5 @@ def test_all_is_sorted_and_listed():
     assert len(xcs_airflow.__all__) == len(set(xcs_airflow.__all__))
 
 
-def test_the_version_is_that_of_the_project():
-    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
-    assert project["project"]["version"] == xcs_airflow.__version__
+def test_the_version_is_that_of_the_installed_package():
+    assert xcs_airflow.__version__ == version("xcs-airflow")
