@@ -80,8 +80,6 @@ def test_every_refusal_is_named_with_its_place(graph):
     assert findings[1].message == "toy cannot do secrets: it has none"
 
 
-def test_limits_on_shards_and_parents_are_refusals(graphs):
+def test_too_many_shards_are_a_refusal(graphs):
     sharded = unsupported(CloudExporter().export(graphs["sharded"]()), "toy", {}, max_shards=3)
     assert [finding.message for finding in sharded] == ["toy cannot do 4 shards of one task: the limit is 3"] * 2
-    wide = unsupported(CloudExporter().export(graphs["wide"]()), "toy", {}, max_parents=20)
-    assert [finding.operation for finding in wide] == ["%join"]

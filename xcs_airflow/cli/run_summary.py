@@ -6,10 +6,13 @@ It knows how the two read; it does not know how either was found out.
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from xcs_airflow.plan.cloud_graph import Totals
 from xcs_airflow.plan.text import seconds, usd
-from xcs_airflow.runtime.ledger import Usage
+
+if TYPE_CHECKING:
+    from xcs_airflow.runtime.ledger import Usage
 
 
 def print_summary(expected: Totals, used: Usage, duration_s: float) -> str:

@@ -49,14 +49,12 @@ class Capabilities:
             left out where that cannot change the result (`advisory`).
         advisory: Unsupported features that only make a run quicker or cheaper, so leaving them out is no error.
         max_shards: The most starts of one task; None means no limit.
-        max_parents: The most tasks one task can wait for; None means no limit.
     """
 
     supported: Mapping[Feature, str]
     unsupported: Mapping[Feature, str]
     advisory: frozenset[Feature] = frozenset()
     max_shards: int | None = None
-    max_parents: int | None = None
 
 
 class Exporter(Protocol):

@@ -13,7 +13,7 @@ from xcs_airflow.canonical import digest
 from xcs_airflow.errors import GraphError
 from xcs_airflow.ir.operation import Operation
 from xcs_airflow.manifest import ParameterSpec
-from xcs_airflow.values import Frozen, Ref, Value, references
+from xcs_airflow.values import Frozen, RecordOf, Ref, Value, references
 
 Objective = Literal["cost", "latency", "balanced"]
 
@@ -165,8 +165,6 @@ class Graph:
         """The value of the graph: its output, or by default the results nobody reads."""
         if self.output is not None:
             return self.output
-        from xcs_airflow.values import RecordOf  # noqa: PLC0415
-
         read = {dependency for operation in self for dependency in dependencies(operation)}
         return RecordOf(fields={op.id: Ref(operation=op.id) for op in self if op.id not in read})
 

@@ -1,4 +1,4 @@
-"""What all targets share when a plan meets a platform's rules: names, features, shards and parents.
+"""What all targets share when a plan meets a platform's rules: names, features and shards.
 
 It knows rules as data; the rules themselves belong to the exporters. Every finding is collected before anything fails.
 """
@@ -103,7 +103,6 @@ def unsupported(
     *,
     advisory: Collection[str] = (),
     max_shards: int | None = None,
-    max_parents: int | None = None,
 ) -> list[Finding]:
     """Every reason why a target cannot run a plan as it is; advisory ones are warnings.
 
@@ -113,7 +112,6 @@ def unsupported(
         refused: Feature to why the target cannot do it.
         advisory: Features whose absence changes no result.
         max_shards: The most starts of one task.
-        max_parents: The most tasks one task can wait for.
     """
     findings: list[Finding] = []
     for feature, tasks in needed_features(plan).items():
@@ -122,9 +120,8 @@ def unsupported(
             asking: Sequence[PlannedTask | None] = tasks or [None]
             findings += [refusal(plan, target, task, feature, refused[feature], severity=severity) for task in asking]
     for task in plan.tasks:
-        for feature, count, limit in (("shards", task.shards, max_shards), ("edges", len(task.needs), max_parents)):
-            if limit is not None and count > limit:
-                findings.append(refusal(plan, target, task, f"{count} {feature} of one task", f"the limit is {limit}"))
+        if max_shards is not None and task.shards > max_shards:
+            findings.append(refusal(plan, target, task, f"{task.shards} shards of one task", f"the limit is {max_shards}"))
     return findings
 
 
