@@ -14,6 +14,8 @@ from typing import Any, NoReturn
 MAX_BYTES = 64 * 1024 * 1024
 MAX_DEPTH = 64
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode
+
 # What editors and diff tools take for line ends or hide, and what UTF-8 cannot hold.
 _TROUBLESOME = re.compile("[\x7f-\xa0\u2028\u2029\ufeff\ud800-\udfff]")
 
@@ -39,7 +41,7 @@ def canonical_json(value: object) -> str:
         ValueError: The value holds NaN or an infinity.
         TypeError: The value is not JSON.
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return _CANONICAL(value)
 
 
 def pretty_json(value: object) -> str:

@@ -94,6 +94,7 @@ CODES: dict[str, Code] = {
     "XCS513": Code("{path} cannot be written: {reason}"),
     "XCS514": Code("two pipelines are named {name!r}: {places}", "rename one of them, or export them to different folders"),
     "XCS515": Code("the image setting {name!r} is not valid: {reason}", "{instead}"),
+    "XCS516": Code("the calls cannot go through a provider's batch API: {reason}", "{instead}"),
     # 6xx: one task at run time
     "XCS601": Code("the task {name!r} is not in the manifest", "{nearest}"),
     "XCS602": Code("the output of {name!r} is not in the store", "run that task first, in the same run"),
@@ -113,6 +114,8 @@ CODES: dict[str, Code] = {
     "XCS616": Code("the input {input!r} reads {path} of {name!r}, which is not there", "that result is {type}"),
     "XCS617": Code("{what} needs a package that is not installed: {package}", "pip install 'xcs-airflow[{extra}]'"),
     "XCS618": Code("the result for the item {key} is {type}, not a list whose parts become items", "return a list, or use .map instead of .flat_map"),
+    "XCS619": Code("the cache {path} {reason}; it was set aside as {aside}, and a new one was begun", "remove it, or open it with the version that wrote it"),
+    "XCS621": Code("entries of the cache {place} count as missing: {reason}", "see docs/cache.md"),
     # 7xx: calls to models
     "XCS701": Code("no endpoint is configured for {model}", "{instead}"),
     "XCS702": Code("{model} refused the request: {reason}"),
@@ -123,6 +126,22 @@ CODES: dict[str, Code] = {
     "XCS707": Code("the model {model} needs a package that is not installed: {package}", "{instead}"),
     "XCS708": Code("{failed} of {total} calls failed", "answers that did arrive are in the cache: the next run asks only for the rest"),
     "XCS709": Code("{function} returned {type}, which is not a prompt", "return text, or a list of messages: {{'role': ..., 'content': ...}}"),
+    "XCS710": Code("the route of {model} names the protocol {name!r}, which nobody speaks here", "{nearest}"),
+    "XCS711": Code("the protocol {protocol!r} of {model} cannot be spoken: {value} does not load: {reason}", "reinstall the package that brings it"),
+    "XCS712": Code("the variable {name} does not hold a key for {model}", "a key is one line of ASCII text without blanks"),
+    "XCS720": Code("the batch of {model} brought no answer: {reason}", "start the run again: only what has no answer is asked"),
+    "XCS721": Code("{waiting} of {total} batches of {model} are not ready: {reason}", "start the task again later"),
+    "XCS722": Code("nobody can say whether a batch of {requests} requests to {model} was submitted: {reason}", "look for {mark} in the provider's console and write {{\"batch_id\": \"...\"}} into {document} in the store, or {{\"batch_id\": null}} when it is not there; then start the task again"),
+    "XCS723": Code("the batch API for {model} refused: {reason}"),
+    "XCS724": Code("the batch API for {model} did not answer after {attempts} attempts: {reason}", "try again later"),
+    "XCS725": Code("{times} batches of {model} did not arrive at the provider: {reason}", "see what the endpoint answers, then start the run again"),
+    "XCS726": Code("one request to {model} has {size} bytes, and a batch takes {limit}", "shorten the prompt, or leave the operation out of the batch"),
+    "XCS730": Code("a call to {model} costs up to {worst} USD, and {left} USD of the run's budget of {budget} USD are left", "raise the budget, or lower max_tokens; {spent} USD are spent or may have been, {others} USD are set aside for other tasks and batches"),
+    "XCS731": Code("the budget cannot be kept, because answers of {model} have no longest length", "set max_tokens"),
+    "XCS732": Code("the budget cannot be kept, because no price is known for {model}", "give one in a price file (XCS_PRICES)"),
+    "XCS733": Code("a call to {model} costs up to {worst} USD, and {left} USD of the run's budget of {budget} USD are left while other tasks and batches have {others} USD set aside", "start the task again when they have ended"),
+    "XCS734": Code("there is no run {name!r} in {store}", "{nearest}"),
+    "XCS735": Code("there are runs {name!r} of several pipelines: {known_list}", "name one with --pipeline"),
     # 8xx: configuration and command line
     "XCS801": Code("{spec!r} does not name a pipeline: {reason}", "write path/to/file.py:function or package.module:function"),
     "XCS802": Code("no pipeline was given and none is configured", 'name one on the command line, or add pipelines = ["file.py:function"] under [tool.xcs] in pyproject.toml'),
@@ -300,6 +319,10 @@ class ModelUnavailableError(ModelError):
     """A model is busy, limited or down: the task should be tried again later (7xx)."""
 
     retryable = True
+
+
+class NotReadyError(ModelUnavailableError):
+    """A provider still works on a batch: nothing failed, and the task that asks should be started again later."""
 
 
 class ConfigError(XcsError):

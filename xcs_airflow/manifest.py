@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from decimal import Decimal
 from functools import cached_property
 from typing import Any, Literal
 
@@ -98,19 +99,53 @@ class Step(Frozen):
     fingerprint: str
 
 
+TaskKind = Literal["run", "submit", "poll", "collect"]
+"""Run steps here; or, in this order, hand their calls to a provider's batch API, wait for it, and take the answers in."""
+
+OnOrphan = Literal["resubmit", "fail"]
+"""What to do when nobody can say whether a batch was submitted before a process died: perhaps pay twice, or ask a person."""
+
+
+class ProviderBatch(Frozen):
+    """How calls go through a provider's batch API. Limits are the provider's, looked up when compiling.
+
+    Attributes:
+        max_requests: The most requests of one batch.
+        max_bytes: The largest request file of one batch.
+        window_s: After how many seconds the provider gives a batch up.
+        poll_every_s: How long a platform waits between two polls.
+        rounds: How often requests are submitted, at most: those that came back without an answer are submitted again.
+        on_orphan: What to do about a batch that may or may not have been submitted.
+    """
+
+    max_requests: int = Field(ge=1)
+    max_bytes: int = Field(ge=1)
+    window_s: int = Field(ge=1)
+    poll_every_s: int = Field(default=60, ge=1)
+    rounds: int = Field(default=2, ge=1)
+    on_orphan: OnOrphan = "fail"
+
+
 class Task(Frozen):
     """What a platform starts: one process that runs its steps in order.
 
     Attributes:
         id: Unique in the manifest.
+        kind: What it does. A task of kind `poll` that is not ready ends with exit code 75; the platform waits and starts it again.
         steps: The operations to run, in an order that respects their inputs; steps with no edge between them may run together.
+            Tasks of kind `submit` and `poll` have none of their own: they work for the steps of the task they are `part_of`.
+        part_of: For `submit` and `poll`: the id of the task of kind `collect`, which has the steps and as many shards.
+        provider_batch: For `collect`: how its calls go through the provider's batch API.
         shards: Into how many parts the items of its mapped steps are spread; each part is one start of the task.
         in_flight: How many model calls may wait for an answer at a time, in one shard.
         needs: The tasks that must have ended well before.
     """
 
     id: str
-    steps: tuple[Step, ...]
+    kind: TaskKind = "run"
+    steps: tuple[Step, ...] = ()
+    part_of: str | None = None
+    provider_batch: ProviderBatch | None = None
     shards: int = 1
     in_flight: int = 1
     needs: tuple[str, ...] = ()
@@ -126,6 +161,7 @@ class Manifest(Frozen):
         parameters: What a run may set.
         tasks: In an order that respects `needs`.
         output: The value of the pipeline as a whole.
+        budget_usd: What all calls of one run may cost together, in US dollars; None means no limit.
     """
 
     schema_version: Literal[1] = MANIFEST_VERSION
@@ -134,6 +170,7 @@ class Manifest(Frozen):
     parameters: tuple[ParameterSpec, ...] = ()
     tasks: tuple[Task, ...]
     output: Value | None = None
+    budget_usd: Decimal | None = None
 
     @cached_property
     def task_by_id(self) -> dict[str, Task]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from xcs_airflow.exporting.port import Feature
 from xcs_airflow.ir import (
+    BatchPolicy,
     Constant,
     Graph,
     LLMMetadata,
@@ -37,6 +38,11 @@ def _calls() -> Graph:
     return Graph(calls, name="needs", source="pipeline.py:1")
 
 
+def _batches() -> Graph:
+    calls = [call.model_copy(update={"batch": BatchPolicy(group=call.id, mechanism="provider_batch")}) for call in _calls()]
+    return Graph(calls, name="needs", source="pipeline.py:1")
+
+
 def _edges() -> Graph:
     inputs = {"x": Ref(operation="first")}
     return Graph([_one("first"), _one("second", inputs=inputs), _one("third", inputs=inputs)], name="needs", source="pipeline.py:1")
@@ -56,6 +62,7 @@ NEEDS: dict[Feature, Graph] = {
     "image_per_task": _two(image="ghcr.io/acme/own:1"),
     "conditions": _two(when=Constant(constant=True)),
     "rate_limit_pools": _calls(),
+    "provider_batch": _batches(),
 }
 
 NEVER_ASKED: frozenset[Feature] = frozenset({"retry_by_exit_code", "retry_delay", "cpu_and_memory", "priority"})

@@ -4,7 +4,7 @@ import pytest
 
 from xcs_airflow.errors import UnsupportedError
 from xcs_airflow.exporting.port import FEATURES
-from xcs_airflow.ir import Graph, Operation
+from xcs_airflow.ir import Graph, LLMOperation, Operation
 from xcs_airflow.plan.legalise import needed_features
 
 from .needs import NEEDS, NEVER_ASKED, SETTINGS
@@ -44,7 +44,7 @@ def test_every_reason_is_told_at_once(exporter, plan_of):
     ]
     most = exporter.capabilities.max_shards
     operations = [operation for feature in refused for operation in NEEDS[feature]]
-    operations = [operation.model_copy(update={"id": f"op{number}"}) for number, operation in enumerate(operations)]
+    operations = [_renamed(operation, f"op{number}") for number, operation in enumerate(operations)]
     if most is not None:
         operations += [Operation(id=f"wide{number}", func="a:b", shards=most + 1) for number in range(2)]
     if operations:
@@ -52,6 +52,12 @@ def test_every_reason_is_told_at_once(exporter, plan_of):
             exporter.emit(plan_of(Graph(operations, name="all")), {})
         told = {finding.operation for finding in caught.value.findings if finding.severity == "error"}
         assert told == {f"%{operation.id}" for operation in operations}
+
+
+def _renamed(operation, name):
+    """The operation under another name, in a group of that name if it has one."""
+    group = {"batch": operation.batch.model_copy(update={"group": name})} if isinstance(operation, LLMOperation) and operation.batch else {}
+    return operation.model_copy(update={"id": name, **group})
 
 
 def test_as_many_shards_as_allowed_are_emitted(exporter, plan_of):

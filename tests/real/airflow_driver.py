@@ -81,10 +81,11 @@ def _described_task(task):
 
 
 def exits(folder, dag_ids):
-    """What each exit code of the runtime becomes."""
+    """What each exit code of the runtime becomes in one task; `dag_ids` are the ids of the DAG and of the task."""
     bag, _ = load(folder)
-    (dag_id,) = dag_ids
-    context = {"run_id": "run", "ti": types.SimpleNamespace(try_number=2), "params": {"path": "{{ x }}"}}
+    dag_id, task_id = dag_ids
+    instance = types.SimpleNamespace(try_number=2, get_first_reschedule_date=lambda context: None)
+    context = {"run_id": "run", "ti": instance, "params": {"path": "{{ x }}"}}
     answers = {}
     for code in (0, 75, 1, 2):
         calls = []
@@ -92,7 +93,7 @@ def exits(folder, dag_ids):
         fake.main = lambda argv, calls=calls, code=code: calls.append(argv) or code
         sys.modules["xcs_airflow.runtime"] = fake
         try:
-            raised = bag.dags[dag_id].get_task("report").execute(context)
+            raised = bag.dags[dag_id].get_task(task_id).execute(context)
         except AirflowException as error:
             raised = f"{type(error).__name__}: {error}"
         answers[code] = {"raised": raised, "argv": calls[0]}

@@ -15,7 +15,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xcs_airflow.exporting.assemble import assemble
-from xcs_airflow.ir import Constant, Graph, Operation, Parameter, ParameterSpec, PipelinePolicy, Ref
+from xcs_airflow.ir import (
+    BatchPolicy,
+    Constant,
+    Graph,
+    LLMMetadata,
+    LLMOperation,
+    Message,
+    Operation,
+    Parameter,
+    ParameterSpec,
+    PipelinePolicy,
+    Prompt,
+    Ref,
+)
 from xcs_airflow.ir.cron import CronError, parse_cron
 from xcs_airflow.plan import CloudExporter
 from xcs_exporters.airflow import AirflowExporter
@@ -158,7 +171,7 @@ def test_airflow_does_not_look_into_the_code_folder(parsed, syntax):
 
 
 def test_exit_codes_become_retries_and_final_failures(parsed, tmp_path):
-    said = ask_airflow(tmp_path / "home", "exits", parsed["folder"], "small")
+    said = ask_airflow(tmp_path / "home", "exits", parsed["folder"], "small", "report")
     assert {code: row["raised"] and row["raised"].split(":")[0] for code, row in said.items()} == {
         "0": None,
         "75": "AirflowException",
@@ -172,6 +185,20 @@ def test_exit_codes_become_retries_and_final_failures(parsed, tmp_path):
         "--attempt": "2",
         "--shard": "0/1",
         "--params": '{"path": "{{ x }}"}',
+    }
+
+
+def test_a_poll_that_is_not_ready_is_rescheduled_and_one_that_failed_is_not(tmp_path):
+    prompt = Prompt(messages=(Message(parts=("Hello",)),))
+    batch = BatchPolicy(group="ask", mechanism="provider_batch")
+    ask = LLMOperation(id="ask", prompt=prompt, metadata=LLMMetadata(model="openai/gpt-4.1-mini"), batch=batch)
+    put(Graph([ask], name="batched"), tmp_path / "dags")
+    said = ask_airflow(tmp_path / "home", "exits", tmp_path / "dags", "batched", "ask.poll")
+    assert {code: row["raised"] and row["raised"].split(":")[0] for code, row in said.items()} == {
+        "0": None,
+        "75": "AirflowRescheduleException",
+        "1": "AirflowFailException",
+        "2": "AirflowFailException",
     }
 
 

@@ -1,3 +1,4 @@
+import hashlib
 import subprocess
 import sys
 
@@ -5,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xcs_airflow.canonical import canonical_json
 from xcs_airflow.manifest import CacheRule, ModelCall
-from xcs_airflow.runtime.keys import KeyMaker
+from xcs_airflow.runtime.keys import KEY_SCHEMA, KeyMaker, halves
 from xcs_airflow.runtime.models.routes import Target
 from xcs_airflow.runtime.settings import ModelRoute
 from xcs_airflow.values import Message, Prompt
@@ -24,7 +26,7 @@ TARGET = {
 
 
 def key(messages=MESSAGES, *, tenant="", rule=None, target=(), **call):
-    maker = KeyMaker(ModelCall(**{**CALL, **call}), Target(**{**TARGET, **dict(target)}), rule or CacheRule(), tenant)
+    maker = KeyMaker("step", ModelCall(**{**CALL, **call}), Target(**{**TARGET, **dict(target)}), rule or CacheRule(), tenant)
     return maker.key(messages)
 
 
@@ -65,7 +67,7 @@ def test_a_field_that_requests_gain_later_enters_the_key():
     class LaterCall(ModelCall):
         top_p: float = 1.0
 
-    one, other = (KeyMaker(LaterCall(**CALL, top_p=top_p), Target(**TARGET), CacheRule(), "") for top_p in (0.5, 0.9))
+    one, other = (KeyMaker("step", LaterCall(**CALL, top_p=top_p), Target(**TARGET), CacheRule(), "") for top_p in (0.5, 0.9))
     assert one.key(MESSAGES) != other.key(MESSAGES)
 
 
@@ -85,3 +87,16 @@ def test_keys_are_the_same_in_every_process():
         for seed in ("1", "2")
     }
     assert found == {key()}
+
+
+@given(st.lists(st.fixed_dictionaries({"role": st.sampled_from(["system", "user", "assistant"]), "content": st.text()}), min_size=1))
+def test_prompts_enter_keys_in_their_canonical_form(messages):
+    salt = hashlib.sha256(canonical_json([KEY_SCHEMA, ""]).encode())
+    salt.update(canonical_json(messages).encode())
+    assert halves(key(messages))[0] == salt.hexdigest()[:40]
+
+
+def test_the_halves_of_a_key_tell_which_half_of_a_request_changed():
+    prompt, recipe = halves(key())
+    assert halves(key([{"role": "user", "content": "Which other team?"}]))[1] == recipe
+    assert halves(key(temperature=1))[0] == prompt

@@ -1,11 +1,13 @@
 import json
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xcs_airflow.runtime.ledger import Books, Ledger, Usage, current_ledger, keeping_books, total
+from xcs_airflow.runtime.books import Account, Books, Usage, total
+from xcs_airflow.runtime.ledger import Ledger, current_ledger, keeping_books
 from xcs_airflow.runtime.models import ModelAnswer
 from xcs_airflow.runtime.results import run_folder
 from xcs_airflow.runtime.store import LocalStore
@@ -13,10 +15,12 @@ from xcs_airflow.runtime.usage import run_usage
 
 MODEL = "openai/gpt-4.1-mini"
 ANSWER = ModelAnswer("x", 1000, 10, cached_tokens=100)
+ACCOUNT = Account("classify", MODEL)
+BATCH = Account("classify", MODEL, "provider_batch")
 
 
-def price(model, given, made, cached):
-    return None if model == "local/x" else Decimal(given + made) / 1000
+def price(model, given, made, cached, *, is_batch=False):
+    return None if model == "local/x" else Decimal(given + made) / (2000 if is_batch else 1000)
 
 
 def kept(store, act, close=True):
@@ -24,33 +28,46 @@ def kept(store, act, close=True):
     act(ledger)
     if close:
         ledger.close(price)
+    else:
+        ledger.flush()
     return store.get("log.jsonl").splitlines()
 
 
+def settle(ledger, account, outcome="answered", billed_as=MODEL, answer=ANSWER):
+    ledger.settle(account, answer, outcome, billed_as=billed_as, seconds=0.5)
+
+
 def some_calls(ledger):
-    ledger.note("classify", MODEL, rows=10, hits=3, duplicates=2)
-    for _ in range(5):
-        ledger.intend("classify", MODEL, 1)
-    ledger.settle("classify", MODEL, MODEL, ANSWER, 0.5)
-    ledger.settle("classify", MODEL, None, ANSWER, 0.5)
-    ledger.fail("classify", MODEL, "refused", "HTTP 400")
-    ledger.fail("classify", MODEL, "unknown", "lost")
+    ledger.note(ACCOUNT, rows=10, hits=3, duplicates=2)
+    ledger.save(ACCOUNT, "hits", {(1000, 10): 3})
+    ledger.save(ACCOUNT, "duplicates", {(1000, 10): 1, (None, None): 1})
+    for _ in range(6):
+        ledger.intend(ACCOUNT, 1)
+    settle(ledger, ACCOUNT)
+    settle(ledger, ACCOUNT, billed_as=None)
+    settle(ledger, ACCOUNT, "discarded")
+    ledger.fail(ACCOUNT, "refused", "HTTP 400")
+    ledger.fail(ACCOUNT, "unknown", "lost")
 
 
 EXPECTED = Usage(
-    "classify",
-    MODEL,
+    *ACCOUNT,
     rows=10,
     hits=3,
     duplicates=2,
     calls=2,
+    discarded=1,
     refused=1,
     possibly_billed=2,
-    input_tokens=2000,
-    output_tokens=20,
-    cached_tokens=200,
-    list_cost_usd=Decimal("2.02"),
-    billed_cost_usd=Decimal("1.01"),
+    input_tokens=3000,
+    output_tokens=30,
+    cached_tokens=300,
+    list_cost_usd=Decimal("3.03"),
+    billed_cost_usd=Decimal("2.02"),
+    wasted_cost_usd=Decimal("1.01"),
+    possibly_billed_cost_usd=Decimal("2.02"),
+    saved_by_hits_usd=Decimal("3.03"),
+    saved_by_duplicates_usd=Decimal("1.01"),
 )
 
 
@@ -61,21 +78,23 @@ def test_what_was_kept_adds_up_to_what_happened(tmp_path):
 
 def test_a_finished_attempt_keeps_its_prices(tmp_path):
     lines = kept(LocalStore(tmp_path), some_calls)
-    assert Books.read(lines).usage(lambda *_: Decimal(99)) == [EXPECTED]
+    assert Books.read(lines).usage(lambda *_, **__: Decimal(99)) == [EXPECTED]
+    assert Books.read(lines).is_closed
+    assert not Books.read(lines[:-1]).is_closed
 
 
 def test_a_call_without_a_settlement_is_possibly_billed(tmp_path):
-    lines = kept(LocalStore(tmp_path), lambda ledger: ledger.intend("a", MODEL, 1), close=False)
+    lines = kept(LocalStore(tmp_path), lambda ledger: ledger.intend(ACCOUNT, 1), close=False)
     (usage,) = Books.read(lines).usage(price)
     assert (usage.calls, usage.possibly_billed, usage.list_cost_usd) == (0, 1, 0)
 
 
 def test_intended_calls_that_were_not_made_are_given_back(tmp_path):
     def act(ledger):
-        ledger.intend("a", MODEL, 64)
-        ledger.settle("a", MODEL, MODEL, ANSWER, 0.1)
-        ledger.give_back("a", MODEL, 63)
-        ledger.give_back("a", MODEL, 0)
+        ledger.intend(ACCOUNT, 64)
+        settle(ledger, ACCOUNT)
+        ledger.give_back(ACCOUNT, 63)
+        ledger.give_back(ACCOUNT, 0)
 
     (usage,) = Books.read(kept(LocalStore(tmp_path), act, close=False)).usage(price)
     assert usage.possibly_billed == 0
@@ -83,9 +102,10 @@ def test_intended_calls_that_were_not_made_are_given_back(tmp_path):
 
 def test_an_unknown_price_is_not_zero(tmp_path):
     def act(ledger):
-        ledger.intend("a", "local/x", 2)
-        ledger.settle("a", "local/x", "local/x", ANSWER, 0.1)
-        ledger.settle("a", "local/x", None, ModelAnswer("x"), 0.1)
+        account = Account("a", "local/x")
+        ledger.intend(account, 2)
+        settle(ledger, account, billed_as="local/x")
+        settle(ledger, account, billed_as=None, answer=ModelAnswer("x"))
 
     (usage,) = Books.read(kept(LocalStore(tmp_path), act)).usage(price)
     assert (usage.calls_without_list_price, usage.calls_without_billed_price) == (2, 1)
@@ -102,7 +122,51 @@ def test_a_torn_end_never_makes_a_call_free(tmp_path_factory, cut):
     whole = [line for line in torn.split(b"\n") if line.endswith(b"}")]
     announced = sum(b'"intent"' in line for line in whole)
     usage = total(Books.read(torn.split(b"\n")).usage(price))
-    assert usage.calls + usage.refused + usage.possibly_billed == announced
+    assert usage.calls + usage.discarded + usage.refused + usage.possibly_billed == announced
+
+
+@given(st.integers(0, 400))
+def test_a_torn_settlement_leaves_its_call_possibly_billed(tmp_path_factory, cut):
+    store = LocalStore(tmp_path_factory.mktemp("ledger"))
+    content = b"\n".join(kept(store, some_calls, close=False))
+    torn = content[: max(0, len(content) - cut)].split(b"\n")
+    settled = sum(b'"settled"' in line and line.endswith(b"}") for line in torn)
+    announced = sum(b'"intent"' in line and line.endswith(b"}") for line in torn)
+    unknown = sum(b'"unknown"' in line and line.endswith(b"}") for line in torn)
+    assert total(Books.read(torn).usage(price)).possibly_billed == announced - settled + unknown
+
+
+def test_a_batch_is_billed_at_its_own_price_and_saves_the_difference(tmp_path):
+    def act(ledger):
+        ledger.intend(BATCH, 1)
+        settle(ledger, BATCH)
+
+    (usage,) = Books.read(kept(LocalStore(tmp_path), act, close=False)).usage(price)
+    assert (usage.mechanism, usage.list_cost_usd) == ("provider_batch", Decimal("1.01"))
+    assert (usage.billed_cost_usd, usage.saved_by_batch_usd) == (Decimal("0.505"), Decimal("0.505"))
+
+
+def test_a_batch_whose_price_nobody_knows_is_not_free(tmp_path):
+    def act(ledger):
+        ledger.intend(BATCH, 1)
+        settle(ledger, BATCH)
+
+    def live_only(*call, is_batch=False):
+        return None if is_batch else price(*call)
+
+    (usage,) = Books.read(kept(LocalStore(tmp_path), act, close=False)).usage(live_only)
+    assert (usage.calls_without_billed_price, usage.calls_without_list_price) == (1, 0)
+    assert (usage.to_dict()["billed_cost_usd"], usage.saved_by_batch_usd) == (None, 0)
+
+
+def test_each_mechanism_has_an_account_of_its_own(tmp_path):
+    def act(ledger):
+        for account in (ACCOUNT, BATCH):
+            ledger.intend(account, 1)
+            settle(ledger, account)
+
+    usages = Books.read(kept(LocalStore(tmp_path), act)).usage(price)
+    assert [usage.mechanism for usage in usages] == ["concurrent", "provider_batch"]
 
 
 def test_nothing_is_written_when_nothing_happens(tmp_path):
@@ -118,12 +182,13 @@ def test_calls_made_inside_a_task_find_its_books():
 
 
 def test_a_run_is_the_sum_of_all_its_attempts(settings):
-    store = LocalStore(settings.store and __import__("pathlib").Path(settings.store))
+    store = LocalStore(Path(settings.store))
     for task, token in (("one", "a"), ("one", "b"), ("two", "c")):
         ledger = Ledger(lambda task=task, token=token: store.appender(f"{run_folder('p', 'r/1')}/ledger/{task}/0-of-1.1.{token}.jsonl"))
         some_calls(ledger)
         if token != "b":
             ledger.close(price)
+        ledger.flush()
     usage = run_usage(settings, "p", "r/1")
     assert [entry.operation for entry in usage.operations] == ["classify"]
     assert (usage.total.calls, usage.total.rows, usage.total.possibly_billed) == (6, 30, 6)

@@ -1,4 +1,5 @@
 import asyncio
+import json
 
 import pytest
 
@@ -9,6 +10,7 @@ from xcs_airflow.runtime.line import Line
 from xcs_airflow.runtime.models import AttemptError, ModelAnswer
 from xcs_airflow.runtime.pacing import Pacing
 from xcs_airflow.runtime.question import Question
+from xcs_airflow.runtime.slots import Slots
 
 MESSAGES = [{"role": "user", "content": "x"}]
 
@@ -40,8 +42,8 @@ class Memory:
         self.lines = []
         self.flushed = 0
 
-    def write(self, line):
-        self.lines.append(line)
+    def write(self, *lines):
+        self.lines += lines
 
     def flush(self):
         self.flushed = len(self.lines)
@@ -69,12 +71,13 @@ def line(monkeypatch, settings, call):
     def make(script, *, in_flight=8, appender=None, attempts=5):
         question = Question("step", call(), CacheRule(), settings, attempts)
         pacing = Pacing(in_flight, clock=lambda: script.now, sleep=script.sleep)
-        made = Line(script, pacing, asyncio.Semaphore(in_flight), Ledger((lambda: appender) if appender else None))
+        made = Line(script, pacing, Slots(in_flight), Ledger((lambda: appender) if appender else None))
         monkeypatch.setattr("xcs_airflow.runtime.line.asyncio.sleep", script.sleep)
 
         async def ask(remaining=1):
             return await made.ask(question, question.request(MESSAGES), remaining)
 
+        ask.question = question
         return made, pacing, ask
 
     return make
@@ -83,7 +86,7 @@ def line(monkeypatch, settings, call):
 def test_waiting_follows_the_server_where_it_says_how_long(line):
     script = Script(limited(7), busy(retry_after_s=3), OK)
     _, pacing, ask = line(script)
-    assert asyncio.run(ask()) is OK
+    assert asyncio.run(ask()).answer is OK
     assert [seconds for seconds in script.slept if seconds] == [7, 3]
     assert pacing.allowed == 4
 
@@ -104,7 +107,7 @@ def test_being_told_to_slow_down_is_no_failure_while_others_get_through(line):
         return original(request)
 
     script.complete = complete
-    assert asyncio.run(ask()) is OK
+    assert asyncio.run(ask()).answer is OK
 
 
 def test_being_told_to_slow_down_ends_when_nobody_gets_through(line):
@@ -131,11 +134,37 @@ def test_only_what_concerns_every_request_stops_the_line(line, blame, is_stopped
 def test_every_attempt_is_written_down_before_and_after(line):
     memory = Memory()
     script = Script(busy(may_be_billed=True), OK)
-    _, _, ask = line(script, appender=memory)
-    asyncio.run(ask())
+    made, _, ask = line(script, appender=memory)
+    reply = asyncio.run(ask())
+    assert [line.split(b'"')[3] for line in memory.lines] == [b"intent", b"settled", b"intent"]
+    made.settle(ask.question, reply, "answered")
+    made.announce(ask.question, 0)
     assert [line.split(b'"')[3] for line in memory.lines] == [b"intent", b"settled", b"intent", b"settled"]
     assert b'"unknown"' in memory.lines[1]
     assert b'"answered"' in memory.lines[3]
+
+
+def test_no_more_calls_are_announced_than_begin_at_once(line):
+    memory = Memory()
+    made, _, ask = line(Script(OK), appender=memory)
+    made.announce(ask.question, 100)
+    (intent,) = memory.lines
+    in_flight = json.loads(intent)["calls"]
+    assert 0 < in_flight < 100
+    made.announce(ask.question, 100)
+    assert len(memory.lines) == 1
+    asyncio.run(ask())
+    assert len(memory.lines) == 1
+
+
+def test_nothing_is_announced_where_another_question_may_come_first():
+    one, other = object(), object()
+    slots = Slots(8)
+    with slots.asked(one):
+        assert slots.free_for(one) == 8
+        with slots.asked(other):
+            assert slots.free_for(one) == 0
+        assert slots.free_for(one) == 8
 
 
 def test_where_keeping_a_record_is_slow_one_intent_announces_many_calls(line):
@@ -150,6 +179,7 @@ def test_where_keeping_a_record_is_slow_one_intent_announces_many_calls(line):
 
     asyncio.run(run())
     made.close()
+    made._ledger.flush()
     intents = [line for line in memory.lines if b'"intent"' in line]
     assert [b'"calls": 5' in intents[0], b'"calls": -2' in intents[1]] == [True, True]
     assert len(intents) == 2

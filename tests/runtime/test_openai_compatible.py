@@ -1,20 +1,12 @@
 """The protocol, against a server of our own that answers as it is told."""
 
-import asyncio
-import json
+import socket
 import threading
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from xcs_airflow.runtime.models import AttemptError, ModelRequest
-from xcs_airflow.runtime.models.openai_compatible import OpenAICompatible
-from xcs_airflow.runtime.models.routes import Target
-from xcs_airflow.runtime.settings import ModelRoute
-
-KEY = "sk-very-secret-0123456789"
-MESSAGES = [{"role": "user", "content": "Which team?"}]
+from .models_server import KEY, MESSAGES, Client, Exchange, failure, server  # noqa: F401  # server is a fixture
 
 
 def completion(content="bug", **changes):
@@ -24,81 +16,14 @@ def completion(content="bug", **changes):
     return {"model": "gpt-4.1-mini-2025", "choices": [choice], "usage": usage, **changes}
 
 
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Exchange)
-        self.replies = []
-        self.requests = []
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
-
-    def handle_error(self, request, client_address):
-        pass
-
-
-class Exchange(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.requests.append((self.path, dict(self.headers), json.loads(body)))
-        status, headers, content = self.server.replies.pop(0)
-        if content is None:
-            self.close_connection = True
-            return
-        data = content if isinstance(content, bytes) else json.dumps(content).encode()
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(data)), **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *args):
-        pass
-
-
 @pytest.fixture
-def server():
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-@pytest.fixture
-def complete(server, monkeypatch):
+def complete(server, monkeypatch):  # noqa: F811
     """Sends one request, with a key."""
     monkeypatch.setenv("TEST_KEY", KEY)
-
-    def run(reply=None, *, status=200, headers=None, route=None, address=None, **request):
-        server.replies.append((status, headers or {}, completion() if reply is None else reply))
-        target = Target("m/x", "m/x", "m", "x", address or server.url, ModelRoute(key_env="TEST_KEY", **(route or {})))
-
-        async def exchange():
-            async with OpenAICompatible.opened(target, 4) as provider:
-                return await provider.complete(ModelRequest("m/x", MESSAGES, **request))
-
-        return asyncio.run(exchange())
-
-    return run
+    return Client(server, "openai", completion)
 
 
-def failure(complete, *args, **kwargs):
-    with pytest.raises(AttemptError) as caught:
-        complete(*args, **kwargs)
-    assert KEY not in str(caught.value)
-    assert len(caught.value.reason) <= 200
-    assert "\n" not in caught.value.reason
-    return caught.value
-
-
-def test_a_request_says_what_was_asked_for_and_nothing_else(complete, server):
+def test_a_request_says_what_was_asked_for_and_nothing_else(complete, server):  # noqa: F811
     answer = complete(temperature=0, max_tokens=8, seed=7)
     path, headers, body = server.requests[0]
     assert path == "/v1/chat/completions"
@@ -110,12 +35,12 @@ def test_a_request_says_what_was_asked_for_and_nothing_else(complete, server):
     assert server.requests[1][2] == {"model": "x", "messages": MESSAGES}
 
 
-def test_the_endpoint_has_its_own_name_for_the_limit(complete, server):
+def test_the_endpoint_has_its_own_name_for_the_limit(complete, server):  # noqa: F811
     complete(max_tokens=8, route={"token_limit": "max_completion_tokens"})
     assert server.requests[0][2]["max_completion_tokens"] == 8
 
 
-def test_a_schema_is_wrapped_in_an_object_and_gets_room_for_it(complete, server):
+def test_a_schema_is_wrapped_in_an_object_and_gets_room_for_it(complete, server):  # noqa: F811
     complete(output_schema={"enum": ["a", "b"], "type": "string"}, max_tokens=4)
     body = server.requests[0][2]
     sent = body["response_format"]["json_schema"]
@@ -163,7 +88,7 @@ def test_spent_quota_is_not_tried_again(complete):
     assert error.blame == "route"
 
 
-def test_redirects_are_not_followed_and_the_key_stays_here(complete, server):
+def test_redirects_are_not_followed_and_the_key_stays_here(complete, server):  # noqa: F811
     failure(complete, b"", status=307, headers={"Location": f"{server.url}/elsewhere"})
     assert [path for path, _, _ in server.requests] == ["/v1/chat/completions"]
 
@@ -209,7 +134,7 @@ def test_a_refusal_is_an_error_of_its_row(complete):
     assert (error.blame, error.reason) == ("row", "no answer: I cannot help with that")
 
 
-def test_a_connection_that_breaks_may_have_been_billed(complete, server):
+def test_a_connection_that_breaks_may_have_been_billed(complete, server):  # noqa: F811
     server.replies.append((0, {}, None))
     error = failure(complete)
     assert (error.blame, error.may_be_billed) == ("busy", True)
@@ -221,7 +146,7 @@ def test_a_server_that_is_not_there_bills_nothing(complete):
     assert "cannot connect" in error.reason
 
 
-def test_patience_has_an_end(complete, server, monkeypatch):
+def test_patience_has_an_end(complete, monkeypatch):
     release = threading.Event()
     monkeypatch.setattr(Exchange, "do_POST", lambda self: release.wait(10))
     try:
@@ -229,3 +154,51 @@ def test_patience_has_an_end(complete, server, monkeypatch):
     finally:
         release.set()
     assert (error.blame, error.may_be_billed) == ("busy", True)
+
+
+def test_a_server_that_sends_a_byte_at_a_time_is_given_up_as_well(complete, monkeypatch):
+    release = threading.Event()
+
+    def drip(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "1000")
+        self.end_headers()
+        while not release.wait(0.02):
+            self.wfile.write(b" ")
+
+    monkeypatch.setattr(Exchange, "do_POST", drip)
+    try:
+        error = failure(complete, route={"timeout_s": 0.3})
+    finally:
+        release.set()
+    assert (error.blame, error.may_be_billed, error.reason) == ("busy", True, "no complete answer in 0.3 s")
+
+
+def test_an_answer_has_a_largest_size(complete, monkeypatch):
+    monkeypatch.setattr("xcs_airflow.runtime.models.http._LARGEST_ANSWER", 1 << 20)
+    assert complete(completion("x" * 1000)).text == "x" * 1000
+    error = failure(complete, completion("x" * (2 << 20)))
+    assert (error.blame, error.may_be_billed, error.reason) == ("row", True, "the answer is larger than 1 MiB")
+
+
+def test_a_name_that_leads_to_a_metadata_service_is_not_connected_to(complete, monkeypatch):
+    """Also when the name itself looks harmless: what counts is where the socket goes."""
+    resolved = []
+
+    def resolve(host, port, *args, **kwargs):
+        resolved.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("169.254.169.254", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    error = failure(complete, address="http://models.example.com:1/v1")
+    assert resolved == ["models.example.com"]
+    assert error.blame == "route"
+    assert not error.may_be_billed
+    assert "169.254.169.254 is link-local" in error.reason
+
+
+def test_the_password_of_a_proxy_is_not_shown(complete, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://me:hunter2secret@127.0.0.1:9")
+    error = failure(complete, address="http://models.example.com/v1")
+    assert "cannot connect" in error.reason
+    assert "hunter2secret" not in error.reason

@@ -1,7 +1,10 @@
 import asyncio
+import contextlib
 
 import pytest
 
+from xcs_airflow.runtime.models import AttemptError, ModelAnswer, ModelRequest
+from xcs_airflow.runtime.models.metered import Metered, expected_tokens
 from xcs_airflow.runtime.pacing import Pacing, backoff_s
 
 
@@ -24,8 +27,8 @@ def clock():
     return Clock()
 
 
-def pacing(clock, in_flight=8, per_minute=None):
-    return Pacing(in_flight, per_minute, clock=clock, sleep=clock.sleep)
+def pacing(clock, in_flight=8, per_minute=None, tokens_per_minute=None):
+    return Pacing(in_flight, per_minute, tokens_per_minute, clock=clock, sleep=clock.sleep)
 
 
 def test_no_more_calls_are_in_flight_than_allowed(clock):
@@ -143,3 +146,73 @@ def test_a_place_given_to_somebody_who_was_cancelled_goes_to_the_next(clock):
 def test_backoff_doubles_up_to_a_minute_and_spreads_over_the_whole_range():
     assert [backoff_s(attempt, lambda low, high: high) for attempt in (1, 2, 3, 20)] == [1, 2, 4, 60]
     assert backoff_s(5, lambda low, high: low) == 0
+
+
+REQUEST = ModelRequest("m/x", [{"role": "user", "content": "x" * 384}], max_tokens=100)
+
+
+class Model:
+    """Answers, or fails, with what it is given."""
+
+    def __init__(self, *outcomes):
+        self.outcomes = list(outcomes)
+
+    async def complete(self, request):
+        outcome = self.outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+
+def begun(clock, *outcomes):
+    """When each call began, one after the other, at 1,200 tokens a minute."""
+    pace = pacing(clock, tokens_per_minute=1200)
+    model = Metered(Model(*outcomes), pace)
+
+    async def run():
+        times = []
+        for _ in range(len(outcomes)):
+            times.append(await pace.enter() - 1000)
+            with contextlib.suppress(AttemptError):
+                await model.complete(REQUEST)
+            pace.leave()
+        return times
+
+    return asyncio.run(run())
+
+
+def test_a_request_counts_its_prompt_and_its_longest_answer():
+    assert expected_tokens(REQUEST) == 96 + 4 + 100
+
+
+def test_calls_wait_until_the_minute_has_made_up_for_the_tokens_used(clock):
+    assert begun(clock, *[ModelAnswer("x", 100, 20)] * 4) == [0, 6, 12, 18]
+    assert clock.slept == [6, 6, 6]
+
+
+def test_what_the_provider_does_not_count_is_taken_as_expected(clock):
+    assert begun(clock, *[ModelAnswer("x", None, None)] * 3) == [0, 10, 20]
+
+
+def test_a_refused_call_uses_no_tokens_and_one_that_broke_off_may_have(clock):
+    refused, lost = AttemptError("no", blame="row"), AttemptError("lost", blame="busy", may_be_billed=True)
+    assert begun(clock, refused, lost, refused) == [0, 0, 10]
+
+
+def test_an_idle_minute_is_not_saved_up(clock):
+    pace = pacing(clock, tokens_per_minute=1200)
+
+    async def run():
+        clock.now += 600
+        for _ in range(2):
+            await pace.enter()
+            pace.spend(200)
+        return await pace.enter()
+
+    assert asyncio.run(run()) == 1620
+
+
+def test_without_limits_nothing_is_counted_and_nobody_waits(clock):
+    pace = pacing(clock)
+    pace.spend(10**9)
+    assert asyncio.run(pace.enter()) == 1000

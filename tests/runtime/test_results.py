@@ -72,6 +72,22 @@ def test_damaged_data_is_refused(tmp_path, damage):
         list(found.items("many", 0, 1))
 
 
+def test_a_result_is_finished_only_when_its_data_is_what_was_committed(tmp_path):
+    write(results(tmp_path), "many", {"0": 1, "1": 11})
+    assert results(tmp_path).is_finished("many", 0)
+    path = next(tmp_path.rglob("*.jsonl"))
+    path.write_bytes(path.read_bytes().replace(b"11", b"12"))
+    assert not results(tmp_path).is_finished("many", 0)
+    path.unlink()
+    assert not results(tmp_path).is_finished("many", 0)
+    assert not results(tmp_path).is_finished("one", 0)
+
+
+def test_what_was_skipped_is_finished(tmp_path):
+    results(tmp_path).skip("one", 0)
+    assert results(tmp_path).is_finished("one", 0)
+
+
 def test_a_damaged_commit_is_no_commit(tmp_path):
     found = results(tmp_path)
     write(found, "one", {"0": 1}, form="value")

@@ -110,7 +110,7 @@ def test_a_cache_that_takes_nothing_costs_no_answers(settings, code, model, monk
 
 
 def test_a_cache_that_does_not_answer_stops_before_money_is_spent(settings, code, model, tmp_path):
-    (tmp_path / "cache.sqlite").write_text("not a database" * 500)
+    (tmp_path / "cache.sqlite").mkdir()
     manifest = lower(Graph([asking("ask", Constant(constant=["x"]), cache={})], name="p"))
     with pytest.raises(RuntimeTaskError, match="XCS614"):
         run_all(manifest, settings)

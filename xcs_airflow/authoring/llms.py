@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
 from types import NoneType
-from typing import Any, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
@@ -28,6 +28,9 @@ from xcs_airflow.ir.llm_ops import LLMOperation
 from xcs_airflow.ir.operation import Retry
 from xcs_airflow.manifest import CacheRule, ModelCall
 from xcs_airflow.values import Hole, Message, Prompt
+
+if TYPE_CHECKING:
+    from xcs_airflow.runtime.calls import Caller
 
 T = TypeVar("T")
 
@@ -103,6 +106,7 @@ class LLM(Step[P, R]):
         self._func = func
         self._name = name
         self._home = home or {}
+        self._caller: Caller | None = None
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = self._name or name
@@ -117,9 +121,11 @@ class LLM(Step[P, R]):
             return self._name
         if self._func is not None:
             return self._func.__name__
+        self._name = next((name for name, thing in self._home.items() if thing is self), None)
+        if self._name is not None:
+            return self._name
         frame = user_frame()
-        scopes = (self._home, frame.f_locals if frame else {})
-        return next((name for scope in scopes for name, thing in scope.items() if thing is self), "llm")
+        return next((name for name, thing in (frame.f_locals if frame else {}).items() if thing is self), "llm")
 
     @cached_property
     def signature(self) -> Signature:
@@ -159,6 +165,8 @@ class LLM(Step[P, R]):
             ModelError: The model gave no usable answer.
         """
         prompts = [self._prompt_of(row) for row in rows]
+        if self._func is None and prompts:  # a template gives every row the same
+            return [self._decoded(answer) for answer in self._ask(prompts[0][0], [inputs for _, inputs in prompts])]
         answers: list[Any] = [None] * len(rows)
         for shape in dict.fromkeys(prompt for prompt, _ in prompts):
             places = [index for index, (prompt, _) in enumerate(prompts) if prompt == shape]
@@ -167,13 +175,22 @@ class LLM(Step[P, R]):
         return answers
 
     def _ask(self, prompt: Prompt, rows: list[dict[str, Any]]) -> list[Any]:
+        caller = self._caller
+        if caller is None or prompt is not self._settings.prompt:
+            caller = self._caller_for(prompt)
+        return caller.ask(rows)
+
+    def _caller_for(self, prompt: Prompt) -> Caller:
         from xcs_airflow.plan.lower import request_fields  # noqa: PLC0415  # only who asks a model needs it
-        from xcs_airflow.runtime.calls import answer_many  # noqa: PLC0415  # the same
+        from xcs_airflow.runtime.calls import Caller  # noqa: PLC0415  # the same
 
         fields: dict[str, Any] = request_fields(self._settings)
         call = ModelCall(prompt=prompt, output_schema=self._schema, **fields)
         cache = CacheRule() if self._settings.metadata.is_deterministic else None
-        return answer_many(call, rows, cache=cache, name=self.step_name)
+        caller = Caller(call, cache, name=self.step_name)
+        if prompt is self._settings.prompt:
+            self._caller = caller
+        return caller
 
     def _prompt_of(self, inputs: Mapping[str, Any]) -> tuple[Prompt, dict[str, Any]]:
         """A prompt and the inputs to fill it with. What a function wrote becomes the only input of each message."""

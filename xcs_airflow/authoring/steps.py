@@ -54,7 +54,7 @@ class Step(ABC, Generic[P, R]):
         """
         trace = active_trace()
         if trace is None:
-            result: R = self.run([self.bind(args, kwargs, place_here())])[0]
+            result: R = self.run([self._bound_now(args, kwargs)])[0]
             return result
 
         def record(operation_id: str) -> tuple[Operation, Any]:
@@ -108,6 +108,13 @@ class Step(ABC, Generic[P, R]):
         rows = rows_of(self.step_name, names, values, place)
         answers = dict(zip(rows, self.run(list(rows.values())), strict=True))
         return collected(collect, answers, {key: row[names[0]] for key, row in rows.items()})
+
+    def _bound_now(self, positional: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
+        """The inputs of a call that runs at once; the user's line takes long to find, and only an error needs it."""
+        try:
+            return self.bind(positional, named, None)
+        except TraceError:
+            return self.bind(positional, named, place_here())
 
     def bind(self, positional: Sequence[Any], named: Mapping[str, Any], place: str | None) -> dict[str, Any]:
         """The value of every input, defaults included, by name.

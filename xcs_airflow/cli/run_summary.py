@@ -12,7 +12,7 @@ from xcs_airflow.plan.cloud_graph import Totals
 from xcs_airflow.plan.text import seconds, usd
 
 if TYPE_CHECKING:
-    from xcs_airflow.runtime.ledger import Usage
+    from xcs_airflow.runtime.books import Usage
 
 
 def print_summary(expected: Totals, used: Usage, duration_s: float) -> str:

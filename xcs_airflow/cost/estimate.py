@@ -13,7 +13,7 @@ from math import ceil
 from xcs_airflow.cost.assumptions import Assumed
 from xcs_airflow.cost.figures import Figure, GraphEstimate, Money, OperationEstimate
 from xcs_airflow.cost.flow import Flow, Runs
-from xcs_airflow.cost.latency import call_latency, calls_at_a_time, function_latency
+from xcs_airflow.cost.latency import call_latency, calls_at_a_time, function_latency, goes_through_batch_api
 from xcs_airflow.cost.prices import PriceBook
 from xcs_airflow.cost.tasks import TaskOrder
 from xcs_airflow.cost.tokens import CallTokens, call_tokens
@@ -122,7 +122,7 @@ def _work(operation: Operation, flow: Flow, prices: PriceBook, assumed: Assumed)
     tokens = call_tokens(operation, lambda: flow.input_tokens(operation), assumed)
     is_remembered = operation.cache is not None and operation.func is None
     calls = min(runs.items, runs.distinct) if is_remembered and runs.distinct is not None else runs.items
-    cost = _cost_of_call(operation.metadata, tokens, prices).times(calls)
+    cost = _cost_of_call(operation, tokens, prices).times(calls)
     latency = call_latency(operation, tokens.output, assumed)
     size = flow.add(operation, runs, tokens.output)
     if operation.when is not None:  # At best it is skipped.
@@ -130,12 +130,13 @@ def _work(operation: Operation, flow: Flow, prices: PriceBook, assumed: Assumed)
     return _Work(operation, runs, calls, tokens, cost, latency, size.items, size.distinct)
 
 
-def _cost_of_call(data: LLMMetadata, tokens: CallTokens, prices: PriceBook) -> Money:
+def _cost_of_call(operation: LLMOperation, tokens: CallTokens, prices: PriceBook) -> Money:
+    data, is_batch = operation.metadata, goes_through_batch_api(operation)
     if data.estimated_cost_usd is not None:
         return Money(low=data.estimated_cost_usd, expected=data.estimated_cost_usd, high=data.estimated_cost_usd)
     model = priced_model(data)
     amounts = {
-        end: prices.price(model, round(getattr(tokens.input, end)), round(getattr(tokens.output, end)))
+        end: prices.price(model, round(getattr(tokens.input, end)), round(getattr(tokens.output, end)), is_batch=is_batch)
         for end in ("low", "expected", "high")
     }
     if any(amount is None for amount in amounts.values()):
@@ -156,7 +157,9 @@ def _durations(ordered: Sequence[Operation], order: TaskOrder, works: Mapping[st
 
 
 def _shared(members: Sequence[_Work], assumed: Assumed) -> dict[str, Figure]:
-    """The durations of operations that run in one task, their calls in flight side by side, in full waves."""
+    """The durations of operations that run in one task, their calls in flight side by side, in full waves or in one batch."""
+    if any(goes_through_batch_api(work.operation) for work in members):
+        return _waited_for(members, assumed)
     shards = max(work.operation.shards or 1 for work in members)
     in_flight = max(calls_at_a_time(work.operation, assumed) for work in members)
     rounds = sum(work.rounds for work in members)
@@ -166,6 +169,17 @@ def _shared(members: Sequence[_Work], assumed: Assumed) -> dict[str, Figure]:
         factor, latency = waves * work.rounds / max(rounds, 1), work.latency_s
         low = 0 if work.operation.when is not None else latency.low * factor
         parts[work.operation.id] = Figure(low=low, expected=latency.expected * factor, high=latency.high * factor)
+    return parts
+
+
+def _waited_for(members: Sequence[_Work], assumed: Assumed) -> dict[str, Figure]:
+    """The durations of operations whose calls go through a provider's batch API: each has its part of the batch's."""
+    rounds = sum(work.rounds for work in members)
+    parts = {}
+    for work in members:
+        batch, share = assumed.use("provider_batch_s", work.operation.id), work.rounds / max(rounds, 1)
+        low = 0 if work.operation.when is not None else batch.low * share
+        parts[work.operation.id] = Figure(low=low, expected=batch.expected * share, high=batch.high * share, source="assumed")
     return parts
 
 

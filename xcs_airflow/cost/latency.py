@@ -42,6 +42,11 @@ def calls_at_a_time(operation: Operation, assumed: Assumed) -> int:
     return operation.batch.in_flight
 
 
+def goes_through_batch_api(operation: Operation) -> bool:
+    """Whether its calls are made through the provider's batch API, so that it waits for the batch and not for each call."""
+    return isinstance(operation, LLMOperation) and operation.batch is not None and operation.batch.mechanism == "provider_batch"
+
+
 def is_local(operation: LLMOperation) -> bool:
     """Whether the model runs in the task's own process, so that its calls compute where others wait."""
     return operation.metadata.provider_name == "local"

@@ -112,7 +112,7 @@ class PriceBook:
         source = PriceSource(name=_PACKAGE, version=version(_PACKAGE), as_of=_known_data().as_of, overrides=shown)
         return cls(source, dict(given.models) if given else {})
 
-    def price(self, model: str, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> Decimal | None:
+    def price(self, model: str, input_tokens: int, output_tokens: int, cached_tokens: int = 0, *, is_batch: bool = False) -> Decimal | None:
         """The price of one call in US dollars; None when nobody knows it.
 
         Args:
@@ -120,7 +120,10 @@ class PriceBook:
             input_tokens: All input tokens, those from the provider's prompt cache included.
             output_tokens: All output tokens.
             cached_tokens: Input tokens that came from the provider's prompt cache.
+            is_batch: Whether it goes through the provider's batch API.
         """
+        if is_batch:
+            return None
         rates = self._overrides.get(model) or _known_rates(model)
         if rates is not None:
             return rates.price(input_tokens, output_tokens, cached_tokens)

@@ -5,17 +5,22 @@ It knows the order of tasks and their shards; what a task does is the runtime's.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from xcs_airflow.authoring.importing import importable
+from xcs_airflow.errors import NotReadyError
 from xcs_airflow.manifest import Manifest, Task
 
 if TYPE_CHECKING:
     from xcs_airflow.runtime import TaskReport
     from xcs_airflow.runtime.settings import RuntimeSettings
+
+_FIRST_PAUSE_S = 1.0
+"""Small batches are often done at once; pauses grow to what the manifest says."""
 
 Observer = Callable[[Task, int, "TaskReport"], None]
 """Is told after every start of a task: the task, the shard, and what happened."""
@@ -46,14 +51,30 @@ class LLMOptimizedExecutor:
             RuntimeTaskError: A task failed.
             ModelError: A model gave no usable answer.
         """
-        from xcs_airflow.runtime import read_output, run_task  # noqa: PLC0415  # compile time does without
+        from xcs_airflow.runtime import read_output  # noqa: PLC0415  # compile time does without
         from xcs_airflow.runtime.settings import RuntimeSettings  # noqa: PLC0415  # the same
 
         settings = self.settings or RuntimeSettings.from_environment()
         with nullcontext() if settings.code is None else importable(settings.code):
             for task in self.manifest.tasks:
                 for shard in range(task.shards):
-                    report = run_task(self.manifest, task.id, run_id=run_id, shard=shard, parameters=parameters, settings=settings)
+                    report = self._done(task, shard, run_id, parameters, settings)
                     if self.observer:
                         self.observer(task, shard, report)
             return read_output(self.manifest, run_id=run_id, parameters=parameters, settings=settings)
+
+    def _done(self, task: Task, shard: int, run_id: str, parameters: Mapping[str, Any] | None, settings: RuntimeSettings) -> TaskReport:
+        """Run one shard of a task; one that asks for a batch is run until there is an answer."""
+        from xcs_airflow.runtime import run_task  # noqa: PLC0415  # compile time does without
+
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                return run_task(self.manifest, task.id, run_id=run_id, shard=shard, parameters=parameters, settings=settings)
+            except NotReadyError:
+                time.sleep(pause_s)
+                pause_s = min(pause_s * 2, self._poll_every_s(task))
+
+    def _poll_every_s(self, task: Task) -> float:
+        batch = self.manifest.task_by_id[task.part_of or task.id].provider_batch
+        return batch.poll_every_s if batch is not None else _FIRST_PAUSE_S

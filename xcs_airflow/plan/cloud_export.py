@@ -15,8 +15,13 @@ from xcs_airflow.ir.graph import Graph, dependencies
 from xcs_airflow.ir.llm_ops import LLMOperation
 from xcs_airflow.ir.operation import Operation, Resources, Retry
 from xcs_airflow.manifest import Manifest, Task
-from xcs_airflow.plan.cloud_graph import CloudGraph, PlannedOperation, PlannedTask, Totals
+from xcs_airflow.plan.cloud_graph import CloudGraph, PlannedOperation, PlannedTask, Totals, Wait
 from xcs_airflow.plan.lower import lower
+
+_LATE_S = 3600
+"""For how long a provider may go on after its window before a platform gives up. Assumption."""
+
+_WORDS = {"submit": "Hands the calls to the provider's batch API.", "poll": "Asks whether the provider has finished."}
 
 
 class CloudExporter:
@@ -36,7 +41,7 @@ class CloudExporter:
 
         Raises:
             GraphError: The graph is not well formed.
-            PlanError: A price file is not valid.
+            PlanError: A price file is not valid, or calls cannot go through a provider's batch API.
         """
         check(graph)
         figures = estimate(graph, self._prices)
@@ -77,17 +82,36 @@ def _planned_operation(operation: Operation, task: str, figures: OperationEstima
 
 
 def _planned_tasks(graph: Graph, manifest: Manifest, figures: Mapping[str, OperationEstimate]) -> tuple[PlannedTask, ...]:
-    members = {task.id: [graph[step.id] for step in task.steps] for task in manifest.tasks}
-    priorities = _priorities(manifest, {name: _duration([figures[op.id] for op in group]).expected for name, group in members.items()})
-    return tuple(_planned_task(task, members[task.id], figures, priorities[task.id]) for task in manifest.tasks)
+    members = {task.id: [graph[step.id] for step in _owner(manifest, task).steps] for task in manifest.tasks}
+    durations = {task.id: _duration(task, [figures[op.id] for op in members[task.id]]) for task in manifest.tasks}
+    priorities = _priorities(manifest, {name: duration.expected for name, duration in durations.items()})
+    return tuple(
+        _planned_task(task, members[task.id], figures, priorities[task.id]).model_copy(
+            update={"duration_s": durations[task.id], "wait": _wait(manifest, task)}
+        )
+        for task in manifest.tasks
+    )
+
+
+def _owner(manifest: Manifest, task: Task) -> Task:
+    """The task that has the steps: itself, or the one it is part of."""
+    return task if task.part_of is None else manifest.task_by_id[task.part_of]
+
+
+def _wait(manifest: Manifest, task: Task) -> Wait | None:
+    batch = _owner(manifest, task).provider_batch
+    if task.kind != "poll" or batch is None:
+        return None
+    return Wait(every_s=batch.poll_every_s, at_most_s=batch.rounds * (batch.window_s + _LATE_S))
 
 
 def _planned_task(task: Task, members: Sequence[Operation], figures: Mapping[str, OperationEstimate], priority: int) -> PlannedTask:
-    own = [figures[operation.id] for operation in members]
     timeouts = [operation.timeout_s for operation in members if operation.timeout_s is not None]
     providers = [op.metadata.provider_name for op in members if isinstance(op, LLMOperation)]
+    descriptions = [_WORDS.get(task.kind, ""), *(operation.description for operation in members)]
     return PlannedTask(
         id=task.id,
+        kind=task.kind,
         operations=tuple(operation.id for operation in members),
         needs=task.needs,
         shards=task.shards,
@@ -100,9 +124,8 @@ def _planned_task(task: Task, members: Sequence[Operation], figures: Mapping[str
         image=next((operation.image for operation in members if operation.image), None),
         providers=tuple(dict.fromkeys(providers)),
         priority=priority,
-        description="; ".join(operation.description for operation in members if operation.description),
-        cost_usd=Money.total(entry.cost_usd for entry in own),
-        duration_s=_duration(own),
+        description="; ".join(filter(None, descriptions)),
+        cost_usd=Money() if task.part_of else Money.total(figures[operation.id].cost_usd for operation in members),
     )
 
 
@@ -116,8 +139,10 @@ def _largest(needs: Sequence[Resources]) -> Resources:
     )
 
 
-def _duration(entries: Sequence[OperationEstimate]) -> Figure:
-    """Operations of one task share its calls in flight, so their durations add up."""
+def _duration(task: Task, entries: Sequence[OperationEstimate]) -> Figure:
+    """Operations of one task share its calls in flight, so their durations add up; what goes through a batch API takes its poll's time."""
+    if task.kind in ("submit", "collect"):
+        return Figure.exactly(0, "none")
     return Figure.total(entry.duration_s for entry in entries)
 
 

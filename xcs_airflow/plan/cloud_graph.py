@@ -14,7 +14,7 @@ from xcs_airflow.cost.figures import Figure, Money, OperationEstimate, PriceSour
 from xcs_airflow.ir.graph import Decision, PipelinePolicy
 from xcs_airflow.ir.llm_ops import Mechanism
 from xcs_airflow.ir.operation import Resources, Retry
-from xcs_airflow.manifest import Manifest, ParameterSpec
+from xcs_airflow.manifest import Manifest, ParameterSpec, TaskKind
 from xcs_airflow.values import Frozen
 
 PLAN_VERSION: Literal[1] = 1
@@ -50,12 +50,38 @@ class PlannedOperation(Frozen):
     estimate: OperationEstimate
 
 
+class Wait(Frozen):
+    """How a platform waits for what a task asks about: it starts the task, and again as long as it ends with exit code 75.
+
+    Attributes:
+        every_s: Seconds between two starts, at first.
+        at_most_s: Seconds after which it gives up: no provider takes longer.
+    """
+
+    every_s: int
+    at_most_s: int
+
+    def polls(self, growth: float, longest_s: int) -> int:
+        """How many waits fit in, when each is longer than the one before.
+
+        Args:
+            growth: What each is multiplied by.
+            longest_s: No wait is longer than this, in seconds, unless the first one is.
+        """
+        number, waited, each = 0, 0.0, float(self.every_s)
+        while waited < self.at_most_s:
+            number, waited, each = number + 1, waited + each, max(min(each * growth, longest_s), self.every_s)
+        return number
+
+
 class PlannedTask(Frozen):
     """What a platform starts, once or once per shard.
 
     Attributes:
         id: Unique in the plan; letters, digits, `_`, `-`, `.`.
-        operations: The operations it runs.
+        kind: What it does; the manifest tells it, `plan.json` does not.
+        wait: How it is waited for; only a task of kind `poll` has one. Like `kind` it is not part of `plan.json`.
+        operations: The operations it runs, or for which it submits or polls.
         needs: The tasks that must have ended well before.
         shards: How many times it is started, each with its part of the items.
         in_flight: How many model calls may wait at a time, in one shard.
@@ -68,11 +94,13 @@ class PlannedTask(Frozen):
         providers: The model providers it calls: what to share a rate limit by.
         priority: Tasks on the longest path have the highest.
         description: One line for people.
-        cost_usd: Of all its shards.
-        duration_s: From its first start to its last end.
+        cost_usd: Of all its shards; calls that go through a batch API are paid for by the task that collects them.
+        duration_s: From its first start to its last end; all the time of a batch is that of the task that polls.
     """
 
     id: str
+    kind: TaskKind = Field(default="run", exclude=True)
+    wait: Wait | None = Field(default=None, exclude=True)
     operations: tuple[str, ...]
     needs: tuple[str, ...] = ()
     shards: int = 1
@@ -101,7 +129,7 @@ class Totals(Frozen):
         cost_usd: Of all calls.
         duration_s: Along the longest path.
         tasks: How many tasks a platform sees.
-        starts: How many times it starts one, shards counted.
+        starts: How many times it starts one, shards counted; one that polls counts as if it were started once.
     """
 
     calls_before: int

@@ -89,6 +89,7 @@ def needed_features(plan: CloudGraph) -> dict[str, list[PlannedTask]]:
             "image_per_task": task.image is not None,
             "conditions": not conditional.isdisjoint(task.operations),
             "rate_limit_pools": bool(task.providers),
+            "provider_batch": task.kind == "collect",
         }
         for feature, is_asked in asked.items():
             if is_asked:

@@ -1,6 +1,6 @@
 """From an optimised graph to tasks: which operations share a start, in what order, and what the runtime is told.
 
-It knows grouping, fingerprints and the manifest; it does not know prices or platforms.
+It knows grouping, fingerprints and the manifest; it does not know prices or platforms, nor what a provider's batch API asks for.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ import re
 from collections.abc import Mapping, Sequence
 
 from xcs_airflow.canonical import digest
+from xcs_airflow.errors import PlanError
 from xcs_airflow.ir.graph import Graph, dependencies, toposort
 from xcs_airflow.ir.llm_ops import LLMOperation
 from xcs_airflow.ir.operation import Operation
 from xcs_airflow.manifest import CacheRule, Manifest, ModelCall, Step, Task
+from xcs_airflow.plan.provider_batches import in_three_steps, is_for_a_batch, why_not_in_a_batch
 from xcs_airflow.values import Ref
 
 _LONGEST_TASK_ID = 60
@@ -23,20 +25,31 @@ _NOT_A_RESULT = {"id", "source", "description", "items", "distinct_items", "reso
 def lower(graph: Graph) -> Manifest:
     """The tasks of a graph: one for every batch group, one for every other operation.
 
+    A group that goes through a provider's batch API has three: they submit, poll and collect.
+
     Raises:
         GraphError: Groups wait for each other in a circle.
+        PlanError: A group cannot go through its provider's batch API; carries every reason.
     """
     ordered = toposort(graph)
     prints = fingerprints(ordered)
     groups = _grouped(ordered)
     task_of = {operation.id: name for name, members in groups.items() for operation in members}
-    tasks = [_task(name, members, task_of, prints) for name, members in groups.items()]
+    findings = [finding for members in groups.values() for finding in why_not_in_a_batch(members)]
+    if findings:
+        raise PlanError(findings)
+    taken = set(groups)
+    tasks: list[Task] = []
+    for name, members in groups.items():
+        task = _task(name, members, task_of, prints)
+        tasks += in_three_steps(task, members, taken) if is_for_a_batch(members) else [task]
     return Manifest(
         pipeline=graph.name,
         graph_digest=graph.digest(),
         parameters=graph.parameters,
         tasks=_in_order(tasks),
         output=graph.result(),
+        budget_usd=graph.policy.budget_usd,
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from xcs_airflow.canonical import DocumentError, load_json
-from xcs_airflow.errors import CODES, Finding, RuntimeTaskError, XcsError
+from xcs_airflow.errors import CODES, Finding, NotReadyError, RuntimeTaskError, XcsError
 from xcs_airflow.manifest import Manifest
 from xcs_airflow.runtime.parameters import read_parameters
 from xcs_airflow.runtime.settings import RuntimeSettings
@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
         argv: The arguments, without the program's name.
 
     Returns:
-        0 done or already done, 1 failed for good, 2 called wrongly, 75 to be tried again later.
+        0 done or already done, 1 failed for good, 2 called wrongly, 75 to be tried again later, as while a provider works on a batch.
     """
     try:
         options = _parser().parse_args(argv)
@@ -49,6 +49,9 @@ def main(argv: Sequence[str]) -> int:
         return int(stop.code or 0)
     try:
         _start(options, os.environ)
+    except NotReadyError as waiting:
+        _LOG.info("task %s: %s", options.task, waiting.findings[0].message)
+        return TRY_AGAIN
     except XcsError as error:
         return _reported(error)
     except Exception as error:  # noqa: BLE001  # the last one who can report it

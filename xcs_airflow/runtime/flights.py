@@ -6,15 +6,47 @@ It knows keys and whoever waits for them, across all threads and event loops of 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import Future
 from typing import Any
 
-_FLIGHTS: dict[tuple[str, str], Future[Any]] = {}
+_FLIGHTS: dict[tuple[str, str], Flight] = {}
 _LOCK = threading.Lock()
 
 
-def claim(place: str, keys: Iterable[str]) -> tuple[list[str], dict[str, Future[Any]]]:
+class Flight:
+    """The requests of one caller that are on their way. Most of them nobody waits for, so that only waiting costs a future."""
+
+    def __init__(self) -> None:
+        self._landed: dict[str, Any] = {}
+        self._waiting: dict[str, Future[Any]] = {}
+
+    def result(self, key: str) -> Future[Any]:
+        """The result of a key, once it lands. The lock is held."""
+        future = self._waiting.get(key)
+        if future is None:
+            future = self._waiting[key] = Future()
+            future.set_running_or_notify_cancel()  # whoever waits for it cannot cancel it
+            if key in self._landed:
+                future.set_result(self._landed[key])
+        return future
+
+    def land(self, key: str, result: Any) -> None:
+        """Give a result to all who wait for it, and to those who come before the flight ends."""
+        with _LOCK:
+            self._landed[key] = result
+            future = self._waiting.get(key)
+        if future is not None:
+            future.set_result(result)
+
+    def abandon(self, result: Any) -> None:
+        """Give a result to all who wait for what did not land."""
+        for key, future in self._waiting.items():
+            if key not in self._landed:
+                future.set_result(result)
+
+
+def claim(place: str, keys: Iterable[str]) -> tuple[Flight, list[str], dict[str, Future[Any]]]:
     """Say which keys one is going to ask for.
 
     Args:
@@ -22,38 +54,32 @@ def claim(place: str, keys: Iterable[str]) -> tuple[list[str], dict[str, Future[
         keys: Names of requests, the same for all who would take the same answer.
 
     Returns:
-        The keys that are the caller's own, each to be given to `land` and all of them to `end`; and the keys that somebody
-        asks for already, with the results to come.
+        The caller's flight; the keys that are its own, each to land on it and all of them to be given to `end`; and the keys
+        that somebody asks for already, with the results to come.
     """
+    flight = Flight()
     own: list[str] = []
     others: dict[str, Future[Any]] = {}
     with _LOCK:
         for key in keys:
-            flight = _FLIGHTS.get((place, key))
-            if flight is not None:
-                others[key] = flight
-                continue
-            flight = _FLIGHTS[place, key] = Future()
-            flight.set_running_or_notify_cancel()  # whoever waits for it cannot cancel it
-            own.append(key)
-    return own, others
+            known = _FLIGHTS.setdefault((place, key), flight)
+            if known is flight:
+                own.append(key)
+            else:
+                others[key] = known.result(key)
+    return flight, own, others
 
 
-def land(place: str, key: str, result: Any) -> None:
-    """Give a result to all who wait for it."""
-    _FLIGHTS[place, key].set_result(result)
-
-
-def end(place: str, keys: Iterable[str], abandoned: Any) -> None:
-    """End flights, once their answers are in the cache: nobody falls between the two.
+def end(place: str, flight: Flight, keys: Collection[str], abandoned: Any) -> None:
+    """End a flight, once its answers are in the cache: nobody falls between the two.
 
     Args:
         place: As in `claim`.
+        flight: The caller's.
         keys: The caller's own.
         abandoned: The result of those that did not land.
     """
     with _LOCK:
-        flights = [_FLIGHTS.pop((place, key)) for key in keys]
-    for flight in flights:
-        if not flight.done():
-            flight.set_result(abandoned)
+        for key in keys:
+            del _FLIGHTS[place, key]
+    flight.abandon(abandoned)

@@ -6,25 +6,45 @@ It knows attempts and their failures; it does not know rows or caches.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
 from collections import Counter
+from decimal import Decimal
+from typing import Literal, NamedTuple
 
 from xcs_airflow.errors import ModelError, ModelUnavailableError
+from xcs_airflow.runtime.books import Outcome
+from xcs_airflow.runtime.budget import BudgetError, Purse
 from xcs_airflow.runtime.ledger import Ledger
 from xcs_airflow.runtime.models.provider import AttemptError, ModelAnswer, ModelRequest, Provider
 from xcs_airflow.runtime.pacing import Pacing, backoff_s
 from xcs_airflow.runtime.question import Question
+from xcs_airflow.runtime.slots import Slots
+from xcs_airflow.runtime.telemetry import telemetry
 
 _LONGEST_WAIT_S = 120.0
 """A provider that asks for more patience gets the task back later: a waiting container costs money too."""
 
+_NOTHING = Decimal(0)
 _UNAVAILABLE_IN_A_ROW = 3
 _FAILED_WITHOUT_ONE_SUCCESS = 50
 
 
 class RouteError(ModelError):
     """A refusal that every other request would meet as well, as for a wrong key."""
+
+
+class Reply(NamedTuple):
+    """An answer that is not in the books yet.
+
+    Attributes:
+        answer: What came.
+        seconds: How long it took.
+        reserved: What was set aside for it.
+    """
+
+    answer: ModelAnswer
+    seconds: float
+    reserved: Decimal
 
 
 class Line:
@@ -38,21 +58,24 @@ class Line:
         pacing: How fast.
         slots: The calls in flight of the whole task.
         ledger: Where every call is written down.
+        purse: What calls may cost; None means no limit.
     """
 
-    def __init__(self, provider: Provider, pacing: Pacing, slots: asyncio.Semaphore, ledger: Ledger) -> None:
+    def __init__(self, provider: Provider, pacing: Pacing, slots: Slots, ledger: Ledger, purse: Purse | None = None) -> None:
         self.stopped: ModelError | None = None
         self._provider = provider
         self._pacing = pacing
         self._slots = slots
         self._ledger = ledger
+        self._purse = purse
+        self._telemetry = telemetry()
         self._failed_in_a_row = 0
         self._calls_per_intent = ledger.calls_per_intent
         self._writing = asyncio.Lock()
-        self._reserved: Counter[Question] = Counter()
+        self._announced: Counter[Question] = Counter()
 
-    async def ask(self, question: Question, request: ModelRequest, remaining: int) -> ModelAnswer:
-        """Get an answer, trying again where that may help.
+    async def ask(self, question: Question, request: ModelRequest, remaining: int) -> Reply:
+        """Get an answer, trying again where that may help. Whoever gets it gives it to `settle`, once it is safe.
 
         Args:
             question: Who asks.
@@ -60,8 +83,8 @@ class Line:
             remaining: How many calls this one and those to come are, at most.
 
         Raises:
-            ModelError: The request was refused (XCS702).
-            ModelUnavailableError: There was no answer after all attempts (XCS703).
+            ModelError: The request was refused (XCS702), or would cost more than is left.
+            ModelUnavailableError: There was no answer after the step's number of attempts (XCS703).
         """
         failed = 0
         while True:
@@ -84,6 +107,27 @@ class Line:
                 self._pacing.leave()
             await asyncio.sleep(wait_s)
 
+    def settle(self, question: Question, reply: Reply, outcome: Outcome) -> None:
+        """Write down what became of an answer."""
+        target = question.target
+        billed_as = target.answered_by if target.route.billing == "list" else None
+        self._ledger.settle(question.account, reply.answer, outcome, billed_as=billed_as, seconds=reply.seconds)
+        if self._purse is not None:
+            self._purse.paid(reply.reserved, target, reply.answer)
+
+    def announce(self, question: Question, calls: int) -> None:
+        """Write down that further calls are going to be made, together with all that waits to be written.
+
+        No more are announced than begin at once, so that no more are in doubt than are in flight when this process is killed. Where
+        keeping a record is slow, nothing happens: intents announce many calls there anyway.
+        """
+        if self._calls_per_intent == 1:
+            calls = min(calls, self._slots.free_for(question) - self._announced[question])
+            if calls > 0:
+                self._ledger.intend(question.account, calls)
+                self._announced[question] += calls
+            self._ledger.flush()
+
     def note(self, error: ModelError | None) -> None:
         """Learn how a call ended, and whether further ones make sense."""
         if error is None:
@@ -92,14 +136,14 @@ class Line:
         self._failed_in_a_row += 1
         is_down = error.retryable and self._failed_in_a_row >= _UNAVAILABLE_IN_A_ROW
         is_hopeless = not self._pacing.answered and self._failed_in_a_row >= _FAILED_WITHOUT_ONE_SUCCESS
-        if isinstance(error, RouteError) or is_down or is_hopeless:
+        if isinstance(error, (RouteError, BudgetError)) or is_down or is_hopeless:
             self.stopped = self.stopped or error
 
     def close(self) -> None:
         """Write down which intended calls were not made."""
-        for question, calls in self._reserved.items():
-            self._ledger.give_back(question.name, question.model, calls)
-        self._reserved.clear()
+        for question, calls in self._announced.items():
+            self._ledger.give_back(question.account, calls)
+        self._announced.clear()
 
     def _give_up(self, question: Question, error: AttemptError, failed: int, wait_s: float) -> None:
         """Raise what a failed attempt means, unless there is a reason to try again."""
@@ -110,33 +154,51 @@ class Line:
         if failed >= question.attempts or wait_s > _LONGEST_WAIT_S or self.stopped is not None:
             raise ModelUnavailableError.because("XCS703", attempts=failed, **who) from None
 
-    async def _attempt(self, question: Question, request: ModelRequest, remaining: int) -> ModelAnswer:
-        await self._intend(question, remaining)
-        started = time.perf_counter()
+    async def _attempt(self, question: Question, request: ModelRequest, remaining: int) -> Reply:
+        reserved = _NOTHING if self._purse is None else await self._purse.reserve(question.target, request)
         try:
-            answer = self._provider.complete(request)
-            if inspect.isawaitable(answer):
-                answer = await answer
+            if self._announced[question]:
+                self._announced[question] -= 1
+            else:
+                await self._intend(question, remaining)
+            started = time.perf_counter()
+            if self._telemetry is None:
+                answer = await self._answer(request)
+            else:
+                with self._telemetry.call(question.account, question.target, request) as span:
+                    answer = await self._answer(request)
+                    span.answered(answer)
         except AttemptError as error:
-            self._ledger.fail(question.name, question.model, "unknown" if error.may_be_billed else "refused", error.reason)
+            self._fail(question, reserved, "unknown" if error.may_be_billed else "refused", error.reason)
             raise
         except ModelError as error:
-            self._ledger.fail(question.name, question.model, "refused", error.findings[0].message)
+            self._fail(question, reserved, "refused", error.findings[0].message)
+            raise
+        except BaseException:
+            if self._purse is not None:
+                self._purse.lost(reserved)
             raise
         self._pacing.speed_up()
-        route = question.target.route
-        billed_as = question.target.answered_by if route.billing == "list" else None
-        self._ledger.settle(question.name, question.model, billed_as, answer, time.perf_counter() - started)
-        return answer
+        return Reply(answer, time.perf_counter() - started, reserved)
+
+    async def _answer(self, request: ModelRequest) -> ModelAnswer:
+        answer = self._provider.complete(request)
+        return answer if isinstance(answer, ModelAnswer) else await answer
+
+    def _fail(self, question: Question, reserved: Decimal, outcome: Literal["refused", "unknown"], reason: str) -> None:
+        self._ledger.fail(question.account, outcome, reason)
+        if self._purse is not None:
+            (self._purse.unpaid if outcome == "refused" else self._purse.lost)(reserved)
 
     async def _intend(self, question: Question, remaining: int) -> None:
         if self._calls_per_intent == 1:
-            self._ledger.intend(question.name, question.model, 1)
+            self._ledger.intend(question.account, 1)
+            self._ledger.flush()
             return
         async with self._writing:
-            if not self._reserved[question]:
+            if not self._announced[question]:
                 calls = max(1, min(self._calls_per_intent, remaining))
-                self._ledger.intend(question.name, question.model, calls)
+                self._ledger.intend(question.account, calls)
                 await asyncio.to_thread(self._ledger.flush)
-                self._reserved[question] = calls
-            self._reserved[question] -= 1
+                self._announced[question] = calls
+            self._announced[question] -= 1

@@ -9,12 +9,12 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
 from xcs_airflow.errors import RuntimeTaskError
-from xcs_airflow.runtime.store import Appender, StoreUnavailableError, checked_segments, part_name
+from xcs_airflow.runtime.store import Appender, StoreUnavailableError, Version, checked_segments, part_name
 
 _EXTRAS = {"s3": "aws", "gs": "gcp"}
 _LINES_PER_FLUSH = 128
@@ -78,15 +78,30 @@ class ObjectStore:
 
     def create(self, name: str, data: bytes) -> bool:
         """Write if nothing is there; whether it was written. The bucket decides, so only one of many writers wins."""
-        import obstore  # noqa: PLC0415
-        from obstore.exceptions import AlreadyExistsError  # noqa: PLC0415
+        return self._put_if(name, data, "create")
 
-        with self._reporting():
-            try:
-                obstore.put(self._bucket, _checked(name), data, mode="create")
-            except AlreadyExistsError:
-                return False
-        return True
+    def load(self, name: str) -> tuple[bytes, Version] | None:
+        """The bytes of a name and the version they are, for `replace`; None when there are none."""
+        import obstore  # noqa: PLC0415
+
+        try:
+            with self._reporting(FileNotFoundError):
+                result = obstore.get(self._bucket, _checked(name))
+                # The ETag is what S3 compares, the generation what Cloud Storage does.
+                return bytes(result.bytes()), {"e_tag": result.meta["e_tag"], "version": result.meta["version"]}
+        except FileNotFoundError:
+            return None
+
+    def replace(self, name: str, data: bytes, version: Version) -> bool:
+        """Write if what is there is still this version; whether it was written. Of many writers, one wins."""
+        return self._put_if(name, data, version)
+
+    def delete(self, name: str) -> None:
+        """Remove a name; nothing happens when there is none."""
+        import obstore  # noqa: PLC0415
+
+        with suppress(FileNotFoundError), self._reporting(FileNotFoundError):
+            obstore.delete(self._bucket, _checked(name))
 
     def scratch(self) -> Path:
         """A folder for a file that will be given to `put_file`."""
@@ -112,6 +127,19 @@ class ObjectStore:
     def appender(self, name: str) -> Appender:
         """A new file of lines, kept as numbered objects, one per flush."""
         return _ObjectAppender(self, name)
+
+    def _put_if(self, name: str, data: bytes, mode: Any) -> bool:
+        """Write on a condition. obstore tries again after lost answers and then meets its own bytes: so it has won."""
+        import obstore  # noqa: PLC0415
+        from obstore.exceptions import AlreadyExistsError, PreconditionError  # noqa: PLC0415
+
+        refused = (AlreadyExistsError, PreconditionError, FileNotFoundError)
+        try:
+            with self._reporting(*refused):
+                obstore.put(self._bucket, _checked(name), data, mode=mode, use_multipart=False)
+        except refused:
+            return self.get(name) == data
+        return True
 
     @contextmanager
     def _reporting(self, *expected: type[Exception]) -> Iterator[None]:
@@ -139,9 +167,9 @@ class _ObjectAppender:
         self._parts = 0
         self._lock = threading.Lock()
 
-    def write(self, line: bytes) -> None:
+    def write(self, *lines: bytes) -> None:
         with self._lock:
-            self._lines.append(line + b"\n")
+            self._lines += [line + b"\n" for line in lines]
 
     def flush(self) -> None:
         with self._lock:

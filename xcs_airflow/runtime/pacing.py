@@ -1,4 +1,4 @@
-"""How fast one route may be used: calls in flight, calls per minute, and a pause for everybody when a limit is hit.
+"""How fast one route may be used: calls in flight, calls and tokens per minute, and a pause for everybody when a limit is hit.
 
 It knows time and counters; it does not know requests. One instance belongs to one event loop.
 """
@@ -40,6 +40,7 @@ class Pacing:
     Args:
         in_flight: The most calls that may wait for an answer.
         per_minute: The most calls that may begin in a minute; None means no limit.
+        tokens_per_minute: The most tokens that calls may use in a minute; None means no limit.
         clock: Seconds, always rising.
         sleep: Waits for some seconds.
     """
@@ -48,6 +49,7 @@ class Pacing:
         self,
         in_flight: int,
         per_minute: int | None = None,
+        tokens_per_minute: int | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
@@ -63,6 +65,8 @@ class Pacing:
         self._cut_at = 0.0
         self._interval_s = 60 / per_minute if per_minute else 0.0
         self._next_start = 0.0
+        self._token_s = 60 / tokens_per_minute if tokens_per_minute else 0.0
+        self._paid_at = 0.0
 
     @property
     def allowed(self) -> int:
@@ -80,7 +84,7 @@ class Pacing:
                 self._wake()  # the place may have been given to this one already
                 raise
         self._active += 1
-        if self._interval_s or self._paused_until:
+        if self._interval_s or self._paused_until or self._paid_at:
             try:
                 await self._moment()
             except BaseException:
@@ -92,6 +96,12 @@ class Pacing:
         """Give the place to the next."""
         self._active -= 1
         self._wake()
+
+    def spend(self, tokens: int) -> None:
+        """Tokens are used, or turn out not to be: no call begins before the minute has made up for those used so far."""
+        if self._token_s:
+            start = self._paid_at if tokens < 0 else max(self._clock(), self._paid_at)
+            self._paid_at = start + tokens * self._token_s
 
     def speed_up(self) -> None:
         """A call was answered."""
@@ -113,10 +123,10 @@ class Pacing:
             self._allowed = max(1.0, self._allowed / 2)
 
     async def _moment(self) -> None:
-        """Wait until nobody pauses and it is this call's turn in the minute."""
+        """Wait until nobody pauses, the tokens used so far are made up for, and it is this call's turn in the minute."""
         start = max(self._clock(), self._next_start)
         self._next_start = start + self._interval_s
-        while (wait_s := max(start, self._paused_until) - self._clock()) > 0:
+        while (wait_s := max(start, self._paused_until, self._paid_at) - self._clock()) > 0:
             await self._sleep(wait_s)
 
     def _wake(self) -> None:

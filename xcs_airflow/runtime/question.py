@@ -5,14 +5,17 @@ It knows what all calls of a step share; it makes no call.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xcs_airflow.errors import ModelError, RuntimeTaskError
 from xcs_airflow.manifest import CacheRule, ModelCall, Step
 from xcs_airflow.runtime.answers import MisfitError, decode
+from xcs_airflow.runtime.books import Account
+from xcs_airflow.runtime.cache import CachedAnswer, Recipe
 from xcs_airflow.runtime.functions import Function
-from xcs_airflow.runtime.keys import KeyMaker
+from xcs_airflow.runtime.keys import KeyMaker, row_key
 from xcs_airflow.runtime.models.provider import Message, ModelAnswer, ModelRequest
 from xcs_airflow.runtime.models.routes import target_of
 from xcs_airflow.runtime.settings import RuntimeSettings
@@ -29,8 +32,9 @@ class Question:
     Attributes:
         name: The step's id.
         model: The model, as the pipeline names it.
+        account: Whose books its calls belong into.
         target: Who answers.
-        rule: How answers are remembered; None asks every time.
+        rule: How answers are remembered; None means that no other run may take them.
         attempts: How often one call is tried.
 
     Args:
@@ -39,21 +43,32 @@ class Question:
         rule: How answers are remembered.
         settings: Where models are.
         attempts: How often one call is tried.
+        fingerprint: Of the step; without one, answers that no other run may take are not remembered at all.
 
     Raises:
         ModelError: Nobody is configured for the model.
         RuntimeTaskError: The function that writes the prompt cannot be imported.
     """
 
-    def __init__(self, name: str, call: ModelCall, rule: CacheRule | None, settings: RuntimeSettings, attempts: int = ATTEMPTS) -> None:
+    def __init__(
+        self,
+        name: str,
+        call: ModelCall,
+        rule: CacheRule | None,
+        settings: RuntimeSettings,
+        attempts: int = ATTEMPTS,
+        fingerprint: str = "",
+    ) -> None:
         self.name = name
         self.model = call.model
+        self.account = Account(name, call.model)
         self.target = target_of(call.model, settings)
         self.rule = rule
         self.attempts = attempts
         self._call = call
         self._writer = Function(call.prompt_func, name) if call.prompt_func is not None else None
-        self._keys = KeyMaker(call, self.target, rule, settings.tenant) if rule is not None else None
+        self._fingerprint = fingerprint
+        self._keys = KeyMaker(name, call, self.target, rule, settings.tenant) if rule is not None else None
 
     @property
     def runs_code(self) -> bool:
@@ -77,11 +92,30 @@ class Question:
             raise RuntimeTaskError.because("XCS709", operation=self.name, function=self._writer.address, type=type(written).__name__)
         return list(written)
 
-    def key(self, messages: list[Message]) -> str:
-        """The name under which the answer to these messages is remembered."""
-        if self._keys is None:
-            raise ValueError(f"{self.name} is not cached")
-        return self._keys.key(messages)
+    def keys(self, messages: Sequence[list[Message]], rows: Sequence[str] | None) -> list[str] | None:
+        """The names under which answers are remembered: of the request, or of the row where no other run may take the answer.
+
+        Args:
+            messages: The prompt of every row.
+            rows: The items' keys; None when there are none.
+
+        Returns:
+            One key a row; None when these answers are not remembered.
+        """
+        if self._keys is not None:
+            return [self._keys.key(message) for message in messages]
+        if rows is None or not self._fingerprint:
+            return None
+        return [row_key(self._fingerprint, row, message) for row, message in zip(rows, messages, strict=True)]
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """What the keys of its requests have in common; None when other runs may not take the answers."""
+        return self._keys.recipe if self._keys is not None else None
+
+    def remembered(self, answer: ModelAnswer) -> CachedAnswer:
+        """What is worth remembering of an answer."""
+        return CachedAnswer(answer.text, answer.input_tokens, answer.output_tokens, answer.model, int(time.time()))
 
     def request(self, messages: list[Message]) -> ModelRequest:
         """The complete request."""

@@ -5,12 +5,12 @@ It knows answers and keys; it makes no call.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from xcs_airflow.manifest import CacheRule
 from xcs_airflow.runtime.answers import MisfitError
 from xcs_airflow.runtime.cache import Cache
 from xcs_airflow.runtime.failures import Failure
@@ -27,16 +27,19 @@ class Understood:
 
 
 Outcome = Understood | Failure
+Tokens = tuple[int | None, int | None]
+"""Of a request and its answer, as far as the provider counted."""
 
 
-def recall(cache: Cache, question: Question, keys: Iterable[str], rule: CacheRule) -> dict[str, Outcome]:
+def recall(cache: Cache, question: Question, keys: Iterable[str]) -> dict[str, Outcome]:
     """The answers a cache has, by key. One that does not fit its type any more is none.
 
     Raises:
         RuntimeTaskError: The cache does not answer (XCS614).
     """
     found: dict[str, Outcome] = {}
-    for key, cached in cache.get_many(keys, ttl_s=rule.ttl_s).items():
+    ttl_s = question.rule.ttl_s if question.rule is not None else None
+    for key, cached in cache.get_many(keys, ttl_s=ttl_s).items():
         answer = ModelAnswer(cached.text, cached.input_tokens, cached.output_tokens, model=cached.model)
         with suppress(MisfitError):
             found[key] = Understood(answer, question.read(answer))
@@ -64,3 +67,30 @@ def deal(question: Question, keys: Sequence[str], outcomes: Mapping[str, Outcome
             values.append(outcome.value)
             given.add(key)
     return values
+
+
+def tally(
+    keys: Sequence[str], outcomes: Mapping[str, Outcome], recalled: Collection[str], shared: Collection[str]
+) -> tuple[Counter[Tokens], Counter[Tokens]]:
+    """What was not paid: how many answers of how many tokens came from the cache, and how many were shared with an equal question.
+
+    Args:
+        keys: The key of every row.
+        outcomes: What became of every key.
+        recalled: Keys whose answers were in the cache.
+        shared: Keys that somebody else asked for.
+    """
+    hits: Counter[Tokens] = Counter()
+    duplicates: Counter[Tokens] = Counter()
+    asked: set[str] = set()
+    for key in keys:
+        outcome = outcomes[key]
+        if isinstance(outcome, Failure):
+            continue
+        tokens = outcome.answer.input_tokens, outcome.answer.output_tokens
+        if key in recalled:
+            hits[tokens] += 1
+        elif key in shared or key in asked:
+            duplicates[tokens] += 1
+        asked.add(key)
+    return hits, duplicates

@@ -6,6 +6,7 @@ It knows the layout of a run in the store, keys and shards; it does not know how
     runs/PIPELINE/RUN/steps/STEP/0-of-4.3f1c….jsonl       the data, named by its checksum
     runs/PIPELINE/RUN/ledger/TASK/0-of-4.1.9a2e….jsonl    one segment of the ledger per attempt
     runs/PIPELINE/RUN/errors/TASK/0-of-4.1.json           why an attempt failed
+    runs/PIPELINE/RUN/answers…                            answers that no other run may take
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -32,7 +35,9 @@ from xcs_airflow.values import Frozen
 Form = Literal["value", "list", "collection", "skipped"]
 """One JSON value; a list whose keys are its positions; the result of a mapped step; nothing, because of a condition."""
 
+_LOG = logging.getLogger("xcs_airflow.runtime")
 _LONGEST_SEGMENT = 120
+_JSON = json.JSONEncoder(allow_nan=False).encode
 
 
 class Commit(Frozen):
@@ -68,6 +73,12 @@ def segment(name: str) -> str:
 def run_folder(pipeline: str, run_id: str) -> str:
     """Where everything of a run lies."""
     return f"runs/{segment(pipeline)}/{segment(run_id)}"
+
+
+def run_memory(store: str, pipeline: str, run_id: str) -> str:
+    """Address of the cache that belongs to one run: answers that no other run may take."""
+    place = f"{store.rstrip('/')}/{run_folder(pipeline, run_id)}/answers"
+    return place if "://" in store and not store.startswith("file://") else f"sqlite:///{place.removeprefix('file://')}.sqlite"
 
 
 def position(key: str) -> tuple[int, ...]:
@@ -114,6 +125,21 @@ class Results:
             return None
         self._commits[step_id, shard] = commit
         return commit
+
+    def is_finished(self, step_id: str, shard: int) -> bool:
+        """Whether there is a good commit and the data it vouches for is there, byte for byte; reads it once."""
+        commit = self.commit_of(step_id, shard)
+        if commit is None or commit.data is None:
+            return commit is not None
+        found = hashlib.sha256()
+        with suppress(FileNotFoundError):
+            for chunk in self._store.chunks(commit.data):
+                found.update(chunk)
+        if found.hexdigest() == commit.sha256:
+            return True
+        _LOG.warning("%s is not what was committed: %s is computed again", commit.data, step_id)
+        del self._commits[step_id, shard]
+        return False
 
     def form(self, step_id: str, shard: int = 0, shards: int = 1) -> Form:
         """What the result of a step is, as seen from a shard of its reader."""
@@ -221,7 +247,7 @@ class ResultWriter:
         Raises:
             ValueError, TypeError, RecursionError: The value is not JSON.
         """
-        line = f'{{"key": "{key}", "value": {json.dumps(value, allow_nan=False)}}}\n'.encode()
+        line = f'{{"key": "{key}", "value": {_JSON(value)}}}\n'.encode()
         self._sha256.update(line)
         self._file.write(line)
         self._count += 1

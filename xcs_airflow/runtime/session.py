@@ -1,4 +1,4 @@
-"""Answers for rows: what the cache has, what equal requests share, and calls for the rest, within one limit of calls in flight.
+"""Answers for rows: what caches have, what equal requests share, and calls for the rest, within one limit of calls in flight.
 
 It knows rows and keys; it does not know tasks or stores. One session belongs to one event loop.
 """
@@ -9,24 +9,47 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Protocol, Self
 
-from xcs_airflow.errors import ModelError, ModelUnavailableError
-from xcs_airflow.manifest import CacheRule
+from xcs_airflow.errors import ModelUnavailableError
 from xcs_airflow.runtime import flights
-from xcs_airflow.runtime.answers import MisfitError
-from xcs_airflow.runtime.cache import open_cache
+from xcs_airflow.runtime.asking import Asking, Safe
+from xcs_airflow.runtime.budget import Purse
+from xcs_airflow.runtime.cache import Cache, Claims, open_cache
 from xcs_airflow.runtime.failures import Failure
-from xcs_airflow.runtime.keeper import Keeper
 from xcs_airflow.runtime.ledger import Ledger
 from xcs_airflow.runtime.line import Line
+from xcs_airflow.runtime.models.metered import Metered
 from xcs_airflow.runtime.models.provider import Message
 from xcs_airflow.runtime.models.routes import Target, provider_for
 from xcs_airflow.runtime.pacing import Pacing
 from xcs_airflow.runtime.question import Question
-from xcs_airflow.runtime.recall import Outcome, Understood, deal, recall
+from xcs_airflow.runtime.recall import Outcome, deal, recall, tally
 from xcs_airflow.runtime.settings import RuntimeSettings
-from xcs_airflow.runtime.waiting import together
+from xcs_airflow.runtime.slots import Slots
+
+_FIRST_LOOK_S = 0.02
+_LONGEST_LOOK_S = 1.0
+
+
+class Batched(Protocol):
+    """What batches brought, for a session that takes answers in and calls nobody for them."""
+
+    def is_batched(self, question: Question) -> bool:
+        """Whether nobody is to be called for a question."""
+
+    def takes(self, question: Question, key: str) -> bool:
+        """Whether an answer came with a batch and is dealt out for the first time."""
+
+    def failure(self, question: Question, key: str) -> Failure:
+        """Why there is no answer."""
+
+
+class _Place(NamedTuple):
+    """Where the answers to a question are remembered."""
+
+    address: str
+    cache: Cache
 
 
 class Session:
@@ -36,15 +59,31 @@ class Session:
         settings: Where models and the cache are.
         in_flight: How many calls may wait for an answer at a time, whatever the model.
         ledger: Where every call is written down.
+        memory: Address of a cache for this run alone; it keeps answers that no other run may take, so that a task that is
+            started again does not pay for them twice. None outside of a task.
+        purse: What calls may cost; None means no limit.
+        batched: What batches brought: what they were asked is not asked again, and a failure where it is not remembered.
     """
 
-    def __init__(self, settings: RuntimeSettings, in_flight: int, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        settings: RuntimeSettings,
+        in_flight: int,
+        ledger: Ledger,
+        *,
+        memory: str | None = None,
+        purse: Purse | None = None,
+        batched: Batched | None = None,
+    ) -> None:
+        self._settings = settings
         self._in_flight = in_flight
         self._ledger = ledger
-        self._place = settings.cache_address
-        self._cache = open_cache(self._place)
-        self._slots = asyncio.Semaphore(in_flight)
+        self._memory = memory
+        self._purse = purse
+        self._batched = batched
+        self._slots = Slots(in_flight)
         self._lines: dict[Target, Line] = {}
+        self._claims: dict[str, Claims] = {}
         self._opening = asyncio.Lock()
         self._open = AsyncExitStack()
 
@@ -54,101 +93,152 @@ class Session:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for line in self._lines.values():
             line.close()
-        await self._open.aclose()
+        try:
+            for claims in self._claims.values():
+                await asyncio.to_thread(claims.close)
+        finally:
+            await self._open.aclose()
 
     def is_stopped(self, question: Question) -> bool:
         """Whether further calls make no sense, as after a wrong key."""
         line = self._lines.get(question.target)
         return line is not None and line.stopped is not None
 
-    async def answers(self, question: Question, messages: Sequence[list[Message]]) -> list[Any]:
+    async def answers(self, question: Question, messages: Sequence[list[Message]], rows: Sequence[str] | None = None) -> list[Any]:
         """The value for every prompt, in order; a `Failure` where there is none.
+
+        Args:
+            question: What is asked.
+            messages: The prompt of every row.
+            rows: The items' keys, for answers that are remembered for this run alone.
 
         Raises:
             ModelError: No call can be made at all, as when the key is not set.
             RuntimeTaskError: The cache does not answer.
         """
-        if question.rule is None:
-            self._ledger.note(question.name, question.model, rows=len(messages), hits=0, duplicates=0)
-            asked = await self._ask_all(question, messages)
-            return [outcome if isinstance(outcome, Failure) else outcome.value for outcome in asked]
-        return await self._remembered(question, messages, question.rule)
+        keys = question.keys(messages, rows if self._memory is not None else None)
+        if keys is not None:
+            return await self._remembered(question, messages, keys)
+        self._ledger.note(question.account, rows=len(messages), hits=0, duplicates=0)
+        asking = Asking(await self._line(question.target), question, messages)
+        with self._slots.asked(question):
+            asked = await asking.outcomes(self._in_flight)
+        return [outcome if isinstance(outcome, Failure) else outcome.value for outcome in asked]
 
-    async def _remembered(self, question: Question, messages: Sequence[list[Message]], rule: CacheRule) -> list[Any]:
-        """Answers through the cache. Keys are claimed before the cache is asked, so that nobody asks between the two."""
-        keys = [question.key(message) for message in messages]
+    def _place(self, question: Question) -> _Place:
+        """The cache that all runs share, or the memory of this one."""
+        shared = self._settings.cache_address
+        address = self._memory if self._memory is not None and (question.rule is None or shared == "off") else shared
+        return _Place(address, open_cache(address, self._settings.tenant))
+
+    async def _remembered(self, question: Question, messages: Sequence[list[Message]], keys: Sequence[str]) -> list[Any]:
+        """Answers through a cache. Keys are claimed before the cache is asked, so that nobody asks between the two."""
+        place = self._place(question)
         by_key = dict(zip(keys, messages, strict=True))
-        own, others = flights.claim(self._place, by_key)
-        keeper = Keeper(self._cache)
+        flight, own, others = flights.claim(place.address, by_key)
+        shared = set(others)
+        batched = self._batched_for(question)
         try:
-            outcomes = await asyncio.to_thread(recall, self._cache, question, own, rule)
+            outcomes = await asyncio.to_thread(self._recalled, place.cache, question, own)
+            recalled = {key for key in outcomes if batched is None or not batched.takes(question, key)}
             for key, outcome in outcomes.items():
-                flights.land(self._place, key, outcome)
+                flight.land(key, outcome)
             missing = [key for key in own if key not in outcomes]
-            hits = sum(key in outcomes for key in keys)
-            self._ledger.note(question.name, question.model, rows=len(keys), hits=hits, duplicates=len(keys) - hits - len(missing))
+            hits = sum(key in recalled for key in keys)
+            called = len(own) - len(recalled)
+            self._ledger.note(question.account, rows=len(keys), hits=hits, duplicates=len(keys) - hits - called)
 
-            def keep(index: int, outcome: Outcome) -> None:
-                outcomes[missing[index]] = outcome
-                flights.land(self._place, missing[index], outcome)
-                if isinstance(outcome, Understood) and question.is_worth_keeping(outcome.answer):
-                    keeper.keep(missing[index], outcome.answer)
+            def land(key: str, outcome: Outcome) -> None:
+                outcomes[key] = outcome
+                flight.land(key, outcome)
 
-            await self._ask_all(question, [by_key[key] for key in missing], keep)
+            if missing and batched is None:
+                shared |= await self._ask_missing(question, place, {key: by_key[key] for key in missing}, land)
+            for key in missing:
+                if batched is not None:
+                    land(key, batched.failure(question, key))
         finally:
-            await keeper.close()
-            flights.end(self._place, own, _abandoned(question))
-        for key, flight in others.items():
-            outcomes[key] = await asyncio.wrap_future(flight)
+            flights.end(place.address, flight, own, _abandoned(question))
+        for key, result in others.items():
+            outcomes[key] = await asyncio.wrap_future(result)
+        saved_by_hits, saved_by_duplicates = tally(keys, outcomes, recalled, shared)
+        self._ledger.save(question.account, "hits", saved_by_hits)
+        self._ledger.save(question.account, "duplicates", saved_by_duplicates)
         return deal(question, keys, outcomes, others)
 
-    async def _ask_all(
-        self, question: Question, messages: Sequence[list[Message]], then: Callable[[int, Outcome], None] | None = None
-    ) -> list[Outcome]:
-        """Ask for every prompt, as many at a time as there are calls in flight; outcomes in order, each shown to `then` at once."""
-        if not messages:
-            return []
+    def _recalled(self, cache: Cache, question: Question, keys: Sequence[str]) -> dict[str, Outcome]:
+        """What the cache has and, where nobody is called, what this run has been told otherwise."""
+        found = recall(cache, question, keys)
+        if self._batched_for(question) is not None and self._memory is not None and len(found) < len(keys):
+            rest = [key for key in keys if key not in found]
+            found |= recall(open_cache(self._memory, self._settings.tenant), question, rest)
+        return found
+
+    def _batched_for(self, question: Question) -> Batched | None:
+        return self._batched if self._batched is not None and self._batched.is_batched(question) else None
+
+    async def _ask_missing(
+        self, question: Question, place: _Place, missing: dict[str, list[Message]], land: Callable[[str, Outcome], None]
+    ) -> set[str]:
+        """Ask for what no other process asks for, and wait for what others do.
+
+        Returns:
+            The keys whose answers others paid for.
+        """
+        claims = await self._claims_in(place)
+        from_others: set[str] = set()
+        pause_s = _FIRST_LOOK_S
+        while missing:
+            taken = await asyncio.to_thread(claims.take, missing)
+            # Somebody may have answered between the first look and the claim.
+            found = await asyncio.to_thread(recall, place.cache, question, list(missing))
+            for key, outcome in found.items():
+                land(key, outcome)
+                del missing[key]
+            from_others |= found.keys()
+            mine = {key: missing.pop(key) for key in list(missing) if key in taken}
+            try:
+                await self._ask_and_keep(question, place.cache, claims, mine, land)
+            finally:
+                await asyncio.to_thread(claims.release, taken)
+            if missing:
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, _LONGEST_LOOK_S)
+        if from_others:
+            self._ledger.note(question.account, rows=0, hits=0, duplicates=len(from_others))
+        return from_others
+
+    async def _ask_and_keep(
+        self, question: Question, cache: Cache, claims: Claims, prompts: dict[str, list[Message]], land: Callable[[str, Outcome], None]
+    ) -> None:
+        if not prompts:
+            return
+        if question.recipe is not None:
+            await asyncio.to_thread(cache.note_recipe, question.recipe)
+        keys = list(prompts)
         line = await self._line(question.target)
-        outcomes: dict[int, Outcome] = {}
-        queue = iter(range(len(messages)))
+        safe = Safe(cache, claims, keys)
+        asking = Asking(line, question, list(prompts.values()), safe, lambda row, outcome: land(keys[row], outcome))
+        # Where remembering takes about as long as a call, others call meanwhile.
+        with self._slots.asked(question):
+            await asking.outcomes(self._in_flight * (2 if cache.is_remote else 1))
 
-        async def work() -> None:
-            for index in queue:
-                outcomes[index] = await _ask(line, question, messages[index], len(messages) - index)
-                if then is not None:
-                    then(index, outcomes[index])
-
-        async with together() as group:
-            for _ in range(min(self._in_flight, len(messages))):
-                group.create_task(work())
-        return [outcomes[index] for index in range(len(messages))]
+    async def _claims_in(self, place: _Place) -> Claims:
+        async with self._opening:
+            if place.address not in self._claims:
+                self._claims[place.address] = await asyncio.to_thread(place.cache.claims)
+            return self._claims[place.address]
 
     async def _line(self, target: Target) -> Line:
         async with self._opening:
             if target not in self._lines:
                 in_flight = min(self._in_flight, target.route.max_in_flight or self._in_flight)
                 provider = await self._open.enter_async_context(provider_for(target, in_flight))
-                pacing = Pacing(in_flight, target.route.requests_per_minute)
-                self._lines[target] = Line(provider, pacing, self._slots, self._ledger)
+                pacing = Pacing(in_flight, target.route.requests_per_minute, target.route.tokens_per_minute)
+                if target.route.tokens_per_minute is not None:
+                    provider = Metered(provider, pacing)
+                self._lines[target] = Line(provider, pacing, self._slots, self._ledger, self._purse)
             return self._lines[target]
-
-
-async def _ask(line: Line, question: Question, messages: list[Message], remaining: int) -> Outcome:
-    """One answer, asked for once more when it does not fit; what goes wrong concerns this row alone."""
-    if line.stopped is not None:
-        return Failure(line.stopped)
-    try:
-        answer = await line.ask(question, question.request(messages), remaining)
-        try:
-            understood = Understood(answer, question.read(answer))
-        except MisfitError as misfit:
-            answer = await line.ask(question, question.request(question.again(messages, answer, misfit)), 1)
-            understood = Understood(answer, question.read_again(answer))
-    except ModelError as error:
-        line.note(error)
-        return Failure(error)
-    line.note(None)
-    return understood
 
 
 def _abandoned(question: Question) -> Failure:

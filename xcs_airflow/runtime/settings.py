@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 
 from xcs_airflow.canonical import DocumentError, load_json
 from xcs_airflow.errors import CODES, Finding, RuntimeTaskError
+from xcs_airflow.runtime.endpoints import why_not
 from xcs_airflow.values import Frozen
 
 CACHE_SCHEMES = ("sqlite:///", "s3://", "gs://", "file://", "memory", "off")
@@ -24,37 +26,52 @@ class ModelRoute(Frozen):
     """Where calls to a provider, or to one model, go. Only the operator of a run sets it, never a pipeline.
 
     Attributes:
-        endpoint: Address of an OpenAI-compatible API, as in `https://host/v1`.
+        endpoint: Address of an API, as in `https://host/v1`.
+        protocol: What is spoken there: `openai`, `anthropic`, `local`, or the name of a provider that is installed; None means `openai`.
         key_env: Name of the environment variable that holds the key; None sends no key.
         model: The model's name at the endpoint; None takes the part after the provider.
         use: Ask this model instead, as in `local/smollm2-135m-instruct`.
         billing: `list` when calls cost what the price list says, `none` when they cost nothing.
         max_in_flight: How many calls may wait for an answer at a time; None leaves it to the task.
         requests_per_minute: How many calls may begin in a minute; None means no limit.
+        tokens_per_minute: How many tokens, of requests and answers together, may be used in a minute; None means no limit.
         timeout_s: Seconds after which one attempt is given up.
         token_limit: The name the endpoint has for the longest answer.
+        allow_link_local: Whether the endpoint may be a link-local address or a cloud's metadata service.
     """
 
     endpoint: str | None = Field(default=None, pattern=r"^https?://[^\s/]+")
+    protocol: str | None = Field(default=None, min_length=1)
     key_env: str | None = None
     model: str | None = None
     use: str | None = None
     billing: Literal["list", "none"] = "list"
     max_in_flight: int | None = Field(default=None, ge=1)
     requests_per_minute: int | None = Field(default=None, ge=1)
+    tokens_per_minute: int | None = Field(default=None, ge=1)
     timeout_s: float = Field(default=120, gt=0)
     token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"  # noqa: S105  # tokens of text
+    allow_link_local: bool = False
+
+    @model_validator(mode="after")
+    def _endpoint_is_one(self) -> Self:
+        reason = None if self.endpoint is None else why_not(self.endpoint, allow_link_local=self.allow_link_local)
+        if reason is not None:
+            message = f"the endpoint is refused: {reason}"
+            raise ValueError(message)
+        return self
 
     @property
     def leads_somewhere(self) -> bool:
         """Whether it says where calls go, not only how."""
-        return self.endpoint is not None or self.use is not None
+        return self.endpoint is not None or self.protocol is not None or self.use is not None
 
 
 DEFAULT_ROUTES: Mapping[str, ModelRoute] = {
     # OpenAI retired `max_tokens`; its reasoning models refuse it (platform.openai.com/docs/api-reference/chat/create).
     "openai": ModelRoute(endpoint="https://api.openai.com/v1", key_env="OPENAI_API_KEY", token_limit="max_completion_tokens"),  # noqa: S106
-    "local": ModelRoute(billing="none"),
+    "anthropic": ModelRoute(endpoint="https://api.anthropic.com/v1", protocol="anthropic", key_env="ANTHROPIC_API_KEY"),
+    "local": ModelRoute(protocol="local", billing="none"),
 }
 
 _ROUTES = TypeAdapter(dict[str, ModelRoute])
@@ -102,6 +119,8 @@ class RuntimeSettings(Frozen):
         Raises:
             RuntimeTaskError: Variables are not valid (XCS611); the error carries every finding.
         """
+        if environ is None and all(value is None for value in given.values()):
+            return cls.model_validate(_of_process(tuple(map(os.environ.get, _VARIABLES))))
         variables = os.environ if environ is None else environ
         findings: list[Finding] = []
         values: dict[str, Any] = {}
@@ -114,6 +133,15 @@ class RuntimeSettings(Frozen):
         if findings:
             raise RuntimeTaskError(findings)
         return cls(**values)
+
+
+_VARIABLES = tuple(f"XCS_{name.upper()}" for name in RuntimeSettings.model_fields)
+
+
+@lru_cache(maxsize=4)
+def _of_process(texts: tuple[str | None, ...]) -> RuntimeSettings:
+    """Settings from the values of all variables: whoever asks a model at once reads them before every call, and they hardly change."""
+    return RuntimeSettings.from_environment({name: text for name, text in zip(_VARIABLES, texts, strict=True) if text is not None})
 
 
 def _read(name: str, text: str, findings: list[Finding]) -> Any:

@@ -15,7 +15,6 @@ from xcs_airflow.manifest import ModelCall, Step, Task
 from xcs_airflow.runtime.failures import Failures
 from xcs_airflow.runtime.functions import Function
 from xcs_airflow.runtime.items import Source, listed_source, rows, stored_source
-from xcs_airflow.runtime.ledger import Ledger
 from xcs_airflow.runtime.models.provider import Message
 from xcs_airflow.runtime.question import Question
 from xcs_airflow.runtime.results import Results, ResultWriter
@@ -52,18 +51,24 @@ class StepRunner:
         parameters: All parameters of the run.
         results: Where inputs come from and results go.
         settings: Where models and the cache are.
-        ledger: Where calls are written down.
+        open_session: Opens what answers the steps that ask models.
     """
 
     def __init__(
-        self, task: Task, shard: int, parameters: Mapping[str, Any], results: Results, settings: RuntimeSettings, ledger: Ledger
+        self,
+        task: Task,
+        shard: int,
+        parameters: Mapping[str, Any],
+        results: Results,
+        settings: RuntimeSettings,
+        open_session: Callable[[], Session],
     ) -> None:
         self._task = task
         self._shard = shard
         self._parameters = parameters
         self._results = results
         self._settings = settings
-        self._ledger = ledger
+        self._open_session = open_session
         self._wholes: dict[str, Any] = {}
 
     def run(self, steps: Sequence[Step]) -> None:
@@ -88,6 +93,19 @@ class StepRunner:
             errors += asyncio.run(self._ask_side_by_side(asking))
         _raise_together(errors)
 
+    def question(self, step: Step, call: ModelCall) -> Question:
+        """What a step asks."""
+        return Question(step.id, call, step.cache, self._settings, step.attempts, step.fingerprint)
+
+    def prompts(self, step: Step, question: Question) -> Iterator[tuple[str, list[Message]]]:
+        """The messages for every row of a step, with the row's key; none when the step is left out."""
+        if self._is_left_out(step):
+            return
+        plain = self._plain_inputs(step)
+        rows: Iterator[Row] = self._rows(step) if step.map_over else iter([("", {})])
+        for key, row in rows:
+            yield key, question.messages({**plain, **row})
+
     def _is_left_out(self, step: Step) -> bool:
         if step.when is not None and (self._reads_skipped(step.when) or not self._value(step, "when", step.when)):
             return True
@@ -110,16 +128,16 @@ class StepRunner:
 
     async def _ask_side_by_side(self, asking: Sequence[tuple[Step, ModelCall]]) -> list[BaseException]:
         """Ask for all steps at the same time; gives what went wrong."""
-        async with Session(self._settings, self._task.in_flight, self._ledger) as session:
+        async with self._open_session() as session:
             done = await asyncio.gather(*(self._ask(session, step, call) for step, call in asking), return_exceptions=True)
         return [error for error in done if error is not None]
 
     async def _ask(self, session: Session, step: Step, call: ModelCall) -> None:
-        question = Question(step.id, call, step.cache, self._settings, step.attempts)
+        question = self.question(step, call)
         plain = await asyncio.to_thread(self._plain_inputs, step)
         failures = Failures()
         if not step.map_over:
-            answers = await session.answers(question, await self._prompts(question, [plain]))
+            answers = await session.answers(question, await self._prompts(question, [plain]), [""])
             failures.count(answers)
             failures.raise_any()
             self._commit_plain(step, answers[0])
@@ -149,7 +167,8 @@ class StepRunner:
         try:
             while not session.is_stopped(question) and (window := await asyncio.to_thread(_take, remaining)):
                 messages = await self._prompts(question, [{**plain, **row} for _, row in window])
-                begun.append((window, asyncio.create_task(session.answers(question, messages))))
+                keys = [key for key, _ in window]
+                begun.append((window, asyncio.create_task(session.answers(question, messages, keys))))
                 if len(begun) > 1:
                     earlier, task = begun.pop(0)
                     write(earlier, await task)

@@ -5,26 +5,34 @@ It knows names and bytes; it does not know what they mean. Names are relative pa
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
 import re
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from xcs_airflow.errors import RuntimeTaskError
 
 _CHUNK_BYTES = 1 << 18
 _PART = re.compile(r"\.\d{6}(?=\.\w+\Z)")
 _LEFT_BEHIND_S = 7 * 24 * 3600
+_LOCK_DIGITS = 3
+"""Locks are shared by names whose digests begin alike, so that their number stays small."""
 
 
 class StoreUnavailableError(RuntimeTaskError):
     """The store does not answer: the task should be tried again later."""
 
     retryable = True
+
+
+Version = Any
+"""Tells one state of a name from another; only the store that gave it can read it."""
 
 
 class Appender(Protocol):
@@ -36,8 +44,8 @@ class Appender(Protocol):
 
     lines_per_flush: int
 
-    def write(self, line: bytes) -> None:
-        """Add a line; it is kept at the latest by the next flush."""
+    def write(self, *lines: bytes) -> None:
+        """Add lines; they are kept at the latest by the next flush."""
 
     def flush(self) -> None:
         """Keep everything written so far, whatever happens to this process."""
@@ -47,7 +55,11 @@ class Appender(Protocol):
 
 
 class Store(Protocol):
-    """Bytes by name. Every write is atomic: readers see all of it or nothing."""
+    """Bytes by name. Every write is atomic: readers see all of it or nothing.
+
+    A name is written either with `put` or with `create` and `replace`, never with both. Writers that compete for a name write
+    different bytes: whoever finds their own bytes there has won, although the answer that said so was lost on its way.
+    """
 
     def get(self, name: str) -> bytes | None:
         """The bytes of a name, None when there are none."""
@@ -67,6 +79,18 @@ class Store(Protocol):
 
     def put_file(self, name: str, path: Path) -> None:
         """Move a local file to a name, replacing what was there."""
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write if nothing is there; whether it was written. Of many writers, one wins."""
+
+    def load(self, name: str) -> tuple[bytes, Version] | None:
+        """The bytes of a name and the version they are, for `replace`; None when there are none."""
+
+    def replace(self, name: str, data: bytes, version: Version) -> bool:
+        """Write if what is there is still this version; whether it was written. Of many writers, one wins."""
+
+    def delete(self, name: str) -> None:
+        """Remove a name; nothing happens when there is none."""
 
     def list(self, prefix: str) -> Iterator[str]:
         """The names in a folder and below it, sorted."""
@@ -164,13 +188,43 @@ class LocalStore:
         """Move a local file to a name, replacing what was there."""
         target = self._path(name)
         make_folder(target.parent)
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _sync(path)
         path.replace(target)
-        _sync_folder(target.parent)
+        _sync(target.parent)
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write if nothing is there; whether it was written. Of many writers, one wins."""
+        target = self._path(name)
+        make_folder(target.parent)
+        path = self._written(data)
+        try:
+            _sync(path)
+            target.hardlink_to(path)
+        except FileExistsError:
+            return False
+        finally:
+            path.unlink()
+        _sync(target.parent)
+        return True
+
+    def load(self, name: str) -> tuple[bytes, Version] | None:
+        """The bytes of a name and the version they are, for `replace`; None when there are none."""
+        data = self.get(name)
+        return None if data is None else (data, _version(data))
+
+    def replace(self, name: str, data: bytes, version: Version) -> bool:
+        """Write if what is there is still this version; whether it was written. Of many writers, one wins."""
+        with self._alone(name):
+            current = self.get(name)
+            if current is None or _version(current) != version:
+                return False
+            self.put(name, data)
+        return True
+
+    def delete(self, name: str) -> None:
+        """Remove a name; nothing happens when there is none."""
+        with self._alone(name):
+            self._path(name).unlink(missing_ok=True)
 
     def list(self, prefix: str) -> Iterator[str]:
         """The names in a folder and below it, sorted."""
@@ -188,6 +242,18 @@ class LocalStore:
     def _path(self, name: str) -> Path:
         return self._root.joinpath(*checked_segments(name))
 
+    @contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        """Keep out everybody else who replaces or deletes this name; the system lets go of the lock of a process that dies."""
+        folder = self._root / ".locks"
+        make_folder(folder)
+        descriptor = os.open(folder / hashlib.sha256(name.encode()).hexdigest()[:_LOCK_DIGITS], os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
     def _written(self, data: bytes) -> Path:
         descriptor, path = tempfile.mkstemp(dir=self.scratch())
         with open(descriptor, "wb") as file:  # noqa: PTH123  # a descriptor, not a path
@@ -201,8 +267,8 @@ class _LocalAppender:
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
-    def write(self, line: bytes) -> None:
-        rest = line + b"\n"
+    def write(self, *lines: bytes) -> None:
+        rest = b"\n".join((*lines, b""))
         while rest:
             rest = rest[os.write(self._descriptor, rest) :]
 
@@ -229,10 +295,14 @@ def _sweep(folder: Path) -> None:
                 path.unlink()
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a rename last: the entry belongs to the folder, not to the file."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Make the content of a file last, or the names in a folder: a rename belongs to the folder, not to the file."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _version(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -8,20 +8,24 @@ from __future__ import annotations
 import json
 import logging
 import time
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from xcs_airflow.errors import RuntimeTaskError, XcsError
+from xcs_airflow.errors import NotReadyError, RuntimeTaskError, XcsError
 from xcs_airflow.manifest import Manifest, Step
+from xcs_airflow.runtime.attempt import Attempt
+from xcs_airflow.runtime.books import Price, Usage, total
+from xcs_airflow.runtime.budget import open_purse, spending_from
 from xcs_airflow.runtime.functions import code_on_path
-from xcs_airflow.runtime.ledger import Ledger, Price, Usage, keeping_books, total
+from xcs_airflow.runtime.ledger import keeping_books
 from xcs_airflow.runtime.parameters import complete
-from xcs_airflow.runtime.results import Results, run_folder, segment
+from xcs_airflow.runtime.results import Results
+from xcs_airflow.runtime.session import Session
 from xcs_airflow.runtime.settings import RuntimeSettings
 from xcs_airflow.runtime.steps import StepRunner, levels
 from xcs_airflow.runtime.store import Store, open_store
@@ -138,44 +142,59 @@ def _run(
         raise RuntimeTaskError.because("XCS609", shard=f"{shard}/{task.shards}", name=task_id, shards=task.shards)
     values = complete(manifest.parameters, parameters or {})
     settings = settings or RuntimeSettings.from_environment()
-    store = open_store(settings.store)
-    folder = run_folder(manifest.pipeline, run_id)
-    name = f"{segment(task.id)}/{shard}-of-{task.shards}.{attempt}"
-    with _failures_kept(store, f"{folder}/errors/{name}.json"):
-        results = Results(store, manifest, run_id, values)
-        # A step that is not mapped runs once, whatever the number of shards of its task.
-        own = [step for step in task.steps if step.map_over or shard == 0]
-        missing = [step for step in own if results.commit_of(step.id, shard) is None]
-        ledger = Ledger(lambda: store.appender(f"{folder}/ledger/{name}.{uuid.uuid4().hex[:12]}.jsonl"))
-        usage = _computed(missing, StepRunner(task, shard, values, results, settings, ledger), settings, ledger)
+    this = Attempt(manifest, task, shard, run_id, attempt, values, settings, open_store(settings.store))
+    with _failures_kept(this.store, f"{this.folder}/errors/{this.name}.json"):
+        missing = [step for step in this.steps if not this.results.is_finished(step.id, shard)]
+        usage = _obeyed(this, missing) if missing else ()
     report = TaskReport(task.id, shard, tuple(step.id for step in missing), usage, time.perf_counter() - started)
     _LOG.info("%s", report)
     return report
 
 
-def _computed(steps: Sequence[Step], runner: StepRunner, settings: RuntimeSettings, ledger: Ledger) -> tuple[Usage, ...]:
-    """What it used to compute steps; the books are closed however it ends."""
-    if not steps:
-        return ()
-    price = price_of(settings.prices)
+def _obeyed(this: Attempt, missing: Sequence[Step]) -> tuple[Usage, ...]:
+    """What it used to do what the task says; the books are closed however it ends."""
+    price = price_of(this.settings.prices)
+    purse = open_purse(this, price)
     usage: list[Usage] = []
+
+    def session() -> Session:
+        batched = batches.Collected(this) if batches is not None else None
+        return Session(this.settings, this.task.in_flight, this.ledger, memory=this.memory, purse=purse, batched=batched)
+
+    batches = _batches() if this.task.kind != "run" else None
+    runner = StepRunner(this.task, this.shard, this.values, this.results, this.settings, session)
     try:
-        with code_on_path(settings.code), keeping_books(ledger):
-            for level in levels(steps):
-                runner.run(level)
+        with code_on_path(this.settings.code), keeping_books(this.ledger), spending_from(purse):
+            if batches is not None and this.task.kind != "collect":
+                work = batches.submit if this.task.kind == "submit" else batches.poll
+                usage += work(this, runner, missing, price, purse)
+            else:
+                for level in levels(missing):
+                    runner.run(level)
     finally:
-        usage += ledger.close(price)
+        usage += this.ledger.close(price)
+        if purse is not None:
+            purse.close()
     return tuple(usage)
+
+
+def _batches() -> ModuleType:
+    """What speaks to batch APIs, which few tasks do."""
+    from xcs_airflow.runtime import batches  # noqa: PLC0415
+
+    return batches
 
 
 @contextmanager
 def _failures_kept(store: Store, name: str) -> Iterator[None]:
-    """Leave the reason of a failure where the results are.
+    """Leave the reason of a failure where the results are. That a batch takes its time is none.
 
     Functions, caches and models report in their own words; what the system refuses besides is an error of the store.
     """
     try:
         yield
+    except NotReadyError:
+        raise
     except OSError as error:
         failure = RuntimeTaskError.because("XCS608", reason=str(error))
         _record(store, name, failure)
@@ -198,7 +217,7 @@ def price_of(overrides: Path | None) -> Price:
         PlanError: The price file is not valid.
     """
     if overrides is None:
-        return lambda *call: _price_list().price(*call)
+        return lambda *call, **how: _price_list().price(*call, **how)
     from xcs_airflow.cost.prices import PriceBook  # noqa: PLC0415  # only tasks that made calls need prices
 
     return PriceBook.load(overrides).price

@@ -26,6 +26,9 @@ MOST_EXPLICIT = 200
 DAG_ID = NameRule(allowed="A-Za-z0-9_.-", max_length=250, filler="_")
 FILE_STEM = NameRule(allowed="A-Za-z0-9_", max_length=80, filler="_")
 
+RUNS, POLLS = Name("RunTask"), Name("PollTask")
+"""The classes of the file: one runs a task of the manifest, the other runs it until it says that a provider has finished."""
+
 _DEFAULT_RETRY = Retry()
 _MAX_DESCRIPTION = 1000
 
@@ -35,6 +38,7 @@ class DagTask:
     """One task of the DAG.
 
     Attributes:
+        operator: The class that runs it.
         id: Its id, the same in the manifest.
         variable: What the file calls it.
         shards: How many times it is mapped; 1 is a plain task.
@@ -42,6 +46,7 @@ class DagTask:
         options: The arguments that differ from the DAG's `default_args`.
     """
 
+    operator: Name
     id: str
     variable: Name
     shards: int
@@ -98,6 +103,11 @@ class Dag:
         return len(self.tasks) <= MOST_EXPLICIT and sum(len(task.needs) for task in self.tasks) <= 2 * MOST_EXPLICIT
 
     @property
+    def has_polls(self) -> bool:
+        """Whether a task asks a provider again and again."""
+        return any(task.operator == POLLS for task in self.tasks)
+
+    @property
     def edges(self) -> list[tuple[Name, Name]]:
         """Which task waits for which, by variable."""
         variables = {task.id: task.variable for task in self.tasks}
@@ -147,6 +157,7 @@ def _tasks(plan: CloudGraph, settings: AirflowSettings) -> tuple[DagTask, ...]:
     estimates = {operation.id: operation.estimate for operation in plan.operations}
     return tuple(
         DagTask(
+            operator=RUNS if task.wait is None else POLLS,
             id=task.id,
             variable=variables[task.id],
             shards=task.shards,
@@ -168,5 +179,7 @@ def _options(task: PlannedTask, settings: AirflowSettings) -> dict[str, Any]:
         "priority_weight": task.priority,
         "pool": next((settings.pools[name] for name in task.providers if name in settings.pools), None),
         "queue": settings.gpu_queue if task.resources.gpu else None,
+        "poke_interval": task.wait and timedelta(seconds=task.wait.every_s),
+        "timeout": task.wait and timedelta(seconds=task.wait.at_most_s),
     }
     return {name: value for name, value in options.items() if value is not None}

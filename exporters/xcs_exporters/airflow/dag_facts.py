@@ -9,6 +9,8 @@ import ast
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from xcs_exporters.airflow.dag import POLLS
+
 T = TypeVar("T")
 
 
@@ -21,6 +23,7 @@ class DagFacts:
         doc: The Markdown of the DAG.
         tags: Its labels.
         tasks: Task id and number of shards of each statement or row.
+        polls: The ids of the tasks that ask again and again.
         edges: Pairs of task ids: the second waits for the first.
     """
 
@@ -29,6 +32,13 @@ class DagFacts:
     tags: list[str]
     tasks: list[tuple[str, int]] = field(default_factory=list)
     edges: list[tuple[str, str]] = field(default_factory=list)
+    polls: set[str] = field(default_factory=set)
+
+    def add(self, operator: str, task_id: str, shards: int) -> None:
+        """Take note of a task."""
+        self.tasks.append((task_id, shards))
+        if operator == POLLS.text:
+            self.polls.add(task_id)
 
 
 def read_dag(tree: ast.Module) -> DagFacts:
@@ -64,7 +74,7 @@ def _read_statements(statements: list[ast.stmt], facts: DagFacts) -> None:
             ):
                 values = _literals(call)
                 ids[variable] = _of_type(str, values.get("task_id"))
-                facts.tasks.append((ids[variable], _of_type(int, values.get("shards", 1))))
+                facts.add(ast.unparse(call.func).partition(".")[0], ids[variable], _of_type(int, values.get("shards", 1)))
             case ast.Expr(value=ast.BinOp(left=ast.Name(id=before), right=ast.Name(id=after))):
                 facts.edges.append((ids.get(before, before), ids.get(after, after)))
 
@@ -72,8 +82,16 @@ def _read_statements(statements: list[ast.stmt], facts: DagFacts) -> None:
 def _read_rows(rows: list[ast.expr], facts: DagFacts) -> None:
     for row in rows:
         match row:
-            case ast.Tuple(elts=[ast.Constant(value=str(task_id)), ast.Constant(value=int(shards)), ast.Tuple(elts=needs), ast.Dict()]):
-                facts.tasks.append((task_id, shards))
+            case ast.Tuple(
+                elts=[
+                    ast.Name(id=operator),
+                    ast.Constant(value=str(task_id)),
+                    ast.Constant(value=int(shards)),
+                    ast.Tuple(elts=needs),
+                    ast.Dict(),
+                ]
+            ):
+                facts.add(operator, task_id, shards)
                 facts.edges += [(_of_type(str, ast.literal_eval(need)), task_id) for need in needs]
             case _:
                 raise ValueError(f"line {row.lineno} is no row of the table")

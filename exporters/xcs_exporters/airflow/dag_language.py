@@ -10,11 +10,14 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import combinations
 from typing import Any
 
 from xcs_airflow.template_files import template_folder
 
-DEFINITIONS = ("run_task.py.j2", "add_tasks.py.j2")
+DEFINITIONS = ("run_task.py.j2", "poll_task.py.j2", "add_tasks.py.j2")
+
+_SOMETIMES = ("BaseSensorOperator", "CronTriggerTimetable", "Param")
 
 IMPORTS = frozenset(
     {
@@ -22,10 +25,11 @@ IMPORTS = frozenset(
         "import os",
         "from datetime import datetime, timedelta, timezone",
         "from pathlib import Path",
-        "from airflow.sdk import DAG, BaseOperator",
-        "from airflow.sdk import DAG, BaseOperator, CronTriggerTimetable",
-        "from airflow.sdk import DAG, BaseOperator, CronTriggerTimetable, Param",
-        "from airflow.sdk import DAG, BaseOperator, Param",
+        *(
+            f"from airflow.sdk import {', '.join(('DAG', 'BaseOperator', *names))}"
+            for count in range(4)
+            for names in combinations(_SOMETIMES, count)
+        ),
         "from airflow.sdk.exceptions import AirflowException, AirflowFailException",
     }
 )
@@ -35,6 +39,9 @@ CALLS = frozenset(
         "CronTriggerTimetable",
         "DAG",
         "Param",
+        "PollTask",
+        "PollTask.partial",
+        "PollTask.partial.expand",
         "RunTask",
         "RunTask.partial",
         "RunTask.partial.expand",
@@ -46,14 +53,16 @@ CALLS = frozenset(
     }
 )
 
-ATTRIBUTES = frozenset({"RunTask.partial", "RunTask.partial.expand", "timezone.utc"})
+ATTRIBUTES = frozenset(
+    {"PollTask.partial", "PollTask.partial.expand", "RunTask.partial", "RunTask.partial.expand", "timezone.utc"},
+)
 
 CONSTANTS = frozenset({"GENERATED_BY", "GRAPH_DIGEST", "SOURCE", "TASKS"})
 
 NAMES = CONSTANTS | frozenset(
     {
-        *("AirflowException", "AirflowFailException", "BaseOperator", "CronTriggerTimetable", "DAG", "Param", "Path"),
-        *("RunTask", "add_tasks", "main"),
+        *("AirflowException", "AirflowFailException", "BaseOperator", "BaseSensorOperator", "CronTriggerTimetable", "DAG", "Param", "Path"),
+        *("PollTask", "RunTask", "add_tasks", "main"),
         *("datetime", "json", "os", "timedelta", "timezone"),
         *("dict", "list", "range", "str", "super"),
     }
@@ -151,6 +160,6 @@ def _shortened(node: ast.AST) -> str:
 
 @cache
 def _definitions() -> frozenset[str]:
-    """The class and the function that a DAG file may define, in the form of `ast.dump`."""
+    """The classes and the function that a DAG file may define, in the form of `ast.dump`."""
     folder = template_folder("airflow")
     return frozenset(ast.dump(ast.parse((folder / name).read_text("utf-8")).body[0]) for name in DEFINITIONS)

@@ -35,6 +35,7 @@ RULES = {
     "AF08": "Airflow does not look for DAGs in the code of the pipeline",
     "AF09": "the DAG's documentation is not taken for the name of a file",
     "AF10": "tasks, shards and edges are those of the manifest",
+    "AF11": "the tasks that poll a provider, and no others, give their worker back while they wait",
 }
 """Rule ids, as they stand in findings, and what each demands."""
 
@@ -113,3 +114,5 @@ def _check_manifest(bundle: Bundle, facts: DagFacts) -> Iterator[Finding]:
     for noun, ours, theirs in pairs:
         for name in sorted(ours ^ theirs):
             yield _broken("AF10", f"of the {noun}, {name} is only in the {'DAG' if name in ours else 'manifest'}")
+    for task_id in sorted(facts.polls ^ {task["id"] for task in tasks if task.get("kind") == "poll"}):
+        yield _broken("AF11", f"{task_id} {'is no poll' if task_id in facts.polls else 'would keep its worker'}")

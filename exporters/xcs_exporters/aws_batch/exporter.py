@@ -47,6 +47,7 @@ CAPABILITIES: Final = Capabilities(
         "retry_delay": "Batch starts the next attempt at once",
         "priority": "jobs of a queue without a scheduling policy start in the order they come",
         "rate_limit_pools": "jobs share no pools: calls in flight are limited in each task, not across tasks",
+        "provider_batch": "the state machine does not wait for a provider; calls can be made concurrent",
     },
     advisory=frozenset({"retry_delay", "priority", "rate_limit_pools"}),
     max_shards=10_000,

@@ -38,6 +38,7 @@ CAPABILITIES = Capabilities(
         "retry_delay": "a failed task is started again at once",
         "priority": "tasks have none; all of a level start together, 20 at a time",
         "rate_limit_pools": "jobs share no pools; calls are limited inside each task only",
+        "provider_batch": "the workflow does not wait for a provider; calls can be made concurrent",
     },
     advisory=frozenset({"retry_by_exit_code", "retry_delay", "priority", "rate_limit_pools"}),
     max_shards=limit("tasks_per_execution"),

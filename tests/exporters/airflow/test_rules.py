@@ -4,6 +4,7 @@ import pytest
 
 from xcs_airflow.canonical import pretty_json
 from xcs_airflow.exporting.bundle import Bundle
+from xcs_airflow.ir import BatchPolicy, Graph, LLMMetadata, LLMOperation, Message, Prompt
 from xcs_airflow.plan import CloudExporter
 from xcs_exporters.airflow import AirflowExporter
 from xcs_exporters.airflow.rules import MAX_SOURCE_BYTES, RULES
@@ -76,6 +77,18 @@ def test_a_dag_file_that_is_built_otherwise_is_a_finding_and_no_crash(bundle, ol
 def test_a_dag_file_fits_into_the_database(bundle):
     comment = f"# {'x' * MAX_SOURCE_BYTES}\n"
     assert broken_rules(bundle, old="SOURCE = ", new=f"{comment}SOURCE = ") == {"AF07"}
+
+
+@pytest.mark.parametrize(("old", "new"), [("ask_poll = PollTask", "ask_poll = RunTask"), ("ask_submit = RunTask", "ask_submit = PollTask")])
+def test_the_tasks_that_poll_and_no_others_give_their_worker_back(old, new):
+    prompt = Prompt(messages=(Message(parts=("Hello",)),))
+    batch = BatchPolicy(group="ask", mechanism="provider_batch")
+    plan = CloudExporter().export(
+        Graph([LLMOperation(id="ask", prompt=prompt, metadata=LLMMetadata(model="openai/gpt-4.1-mini"), batch=batch)], name="small")
+    )
+    bundle = EXPORTER.emit(plan, {}).with_files({"manifest.json": pretty_json(plan.manifest.to_dict())})
+    assert broken_rules(bundle) == set()
+    assert broken_rules(bundle, old=old, new=new) == {"AF11"}
 
 
 def test_code_is_hidden_from_airflow(bundle):

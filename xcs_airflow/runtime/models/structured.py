@@ -1,19 +1,52 @@
 """Output schemas on the wire: servers want an object at the root, and objects whose fields are all required.
 
-It knows how a schema is put into such an object and taken out again; it does not check answers.
+It knows how a schema is put into such an object and taken out again, and which words of a schema which provider understands; it
+does not check answers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 WRAPPER_TOKENS = 32
 """What `{"value": …}` may add to an answer; a small tokeniser, indentation and a code fence were seen to use 22."""
 
+
+@dataclass(frozen=True, slots=True)
+class Grammar:
+    """What a provider that holds a model to a schema understands of JSON Schema.
+
+    Attributes:
+        refused: Words that the schema cannot do without and the provider does not know.
+        told: Words the provider does not know either, but that only narrow an answer: the model is told, and the answer is checked
+            here anyway.
+        formats: The formats of text it knows; None knows all.
+        is_recursive: Whether a schema may contain itself.
+    """
+
+    refused: frozenset[str]
+    told: frozenset[str] = frozenset()
+    formats: frozenset[str] | None = None
+    is_recursive: bool = True
+
+
 # platform.openai.com/docs/guides/structured-outputs, "Supported schemas"; it does not name the lengths of strings.
-_NOT_STRICT = frozenset(
-    {"oneOf", "allOf", "not", "if", "patternProperties", "prefixItems", "uniqueItems", "minLength", "maxLength", "propertyNames"}
+OPENAI = Grammar(
+    frozenset({"oneOf", "allOf", "not", "if", "patternProperties", "prefixItems", "uniqueItems", "minLength", "maxLength", "propertyNames"})
+)
+
+# platform.claude.com/docs/en/build-with-claude/structured-outputs, "JSON Schema limitations", 2026-10. It takes simple patterns,
+# and nobody says which are simple.
+ANTHROPIC = Grammar(
+    frozenset({"oneOf", "allOf", "not", "if", "patternProperties", "prefixItems", "propertyNames"}),
+    frozenset(
+        {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}
+        | {"minLength", "maxLength", "pattern", "minItems", "maxItems", "uniqueItems"}
+    ),
+    frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}),
+    is_recursive=False,
 )
 
 
@@ -34,34 +67,75 @@ def unwrapped(document: Any) -> Any:
     return document["value"] if isinstance(document, dict) and document.keys() == {"value"} else document
 
 
-def strict_form(schema: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The schema as OpenAI's strict mode takes it: every object closed, every field required; None when it cannot say that.
+def strict_form(schema: Mapping[str, Any], grammar: Grammar = OPENAI) -> dict[str, Any] | None:
+    """The schema as a provider takes it that holds the model to it: every object closed, every field required.
 
-    It is never wider than the schema: what it admits, the schema admits.
+    It is never wider than the schema, but for the words that the model is only told.
+
+    Args:
+        schema: What answers must fit.
+        grammar: What the provider understands.
+
+    Returns:
+        The schema to send; None when the grammar cannot say it.
     """
     try:
-        return _narrowed(schema)
+        form = _narrowed(schema, grammar)
     except _NotStrictError:
         return None
+    return form if grammar.is_recursive or not _contains_itself(schema) else None
 
 
 class _NotStrictError(Exception):
     pass
 
 
-def _narrowed(schema: Any) -> dict[str, Any]:
-    if not isinstance(schema, Mapping) or not _NOT_STRICT.isdisjoint(schema):
+_KINDS = frozenset({"type", "enum", "const", "anyOf", "$ref"})
+
+
+def _narrowed(schema: Any, grammar: Grammar) -> dict[str, Any]:
+    if not isinstance(schema, Mapping) or not grammar.refused.isdisjoint(schema) or _KINDS.isdisjoint(schema):
         raise _NotStrictError
-    result = {word: part for word, part in schema.items() if word not in ("default", "title")}
+    left_out = {"default", "title", *grammar.told}
+    if grammar.formats is not None and schema.get("format") not in grammar.formats:
+        left_out.add("format")
+    result = {word: part for word, part in schema.items() if word not in left_out}
+    rules = [f"{word}: {schema[word]}" for word in sorted((left_out - {"default", "title"}) & schema.keys())]
+    if rules:
+        result["description"] = " ".join([*([str(schema["description"])] if "description" in schema else []), f"({', '.join(rules)})"])
     for word in ("properties", "$defs"):
         if word in schema:
-            result[word] = {name: _narrowed(part) for name, part in schema[word].items()}
+            result[word] = {name: _narrowed(part, grammar) for name, part in schema[word].items()}
     if "anyOf" in schema:
-        result["anyOf"] = [_narrowed(part) for part in schema["anyOf"]]
+        result["anyOf"] = [_narrowed(part, grammar) for part in schema["anyOf"]]
     if "items" in schema:
-        result["items"] = _narrowed(schema["items"])
+        result["items"] = _narrowed(schema["items"], grammar)
     if schema.get("type") == "object":
         if "properties" not in schema or schema.get("additionalProperties", False) is not False:
             raise _NotStrictError
         result |= {"required": list(schema["properties"]), "additionalProperties": False}
     return result
+
+
+def _contains_itself(schema: Mapping[str, Any]) -> bool:
+    """Whether one of the definitions leads back to itself."""
+    leads_to = {name: _definitions_in(part) for name, part in schema.get("$defs", {}).items()}
+    for name, first in leads_to.items():
+        seen: set[str] = set()
+        ahead = set(first)
+        while ahead:
+            seen |= ahead
+            ahead = {further for known in ahead for further in leads_to.get(known, ())} - seen
+        if name in seen:
+            return True
+    return "#" in _definitions_in(schema)
+
+
+def _definitions_in(part: Any) -> set[str]:
+    """The names of the definitions that a part of a schema refers to; `#` is the whole."""
+    if isinstance(part, Mapping):
+        own = {part["$ref"].rpartition("/")[2]} if isinstance(part.get("$ref"), str) else set()
+        return own.union(*(_definitions_in(inner) for inner in part.values()))
+    if isinstance(part, (list, tuple)):
+        return set().union(*(_definitions_in(inner) for inner in part))
+    return set()

@@ -1,0 +1,79 @@
+"""Requests per second of a task beside a raw asynchronous client and beside what peers do, all in one run.
+
+    python benchmarks/runtime.py [--quick]
+
+2,000 prompts, of which 400 repeat others, 64 calls in flight, a loopback server that counts. Ratios are medians over rounds in which the
+clients take turns, for the machine is shared: seconds are of today, ratios hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+
+from harness import Goal, Server, Took, peers_python, report, say, stub_server
+
+PROMPTS, DISTINCT, IN_FLIGHT = 2000, 1600, 64
+LATENCY_MS = 200
+PEERS = {"openai_sdk": "openai SDK", "litellm_async": "litellm", "dspy_async": "dspy"}
+
+
+def main() -> int:
+    """Measure, print, and end 0 only when every goal is met."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, fewer prompts for the slow peers; under 50 s")
+    is_quick = parser.parse_args().quick
+    python = peers_python()
+    with stub_server(0) as server:
+        say(f"{PROMPTS:,} prompts, {DISTINCT:,} distinct, {IN_FLIGHT} in flight; server latency 0 ms")
+        raw, ours = _take_turns(server, rounds=5 if is_quick else 15)
+        count = PROMPTS // 5 if is_quick else PROMPTS
+        distinct = count * DISTINCT // PROMPTS
+        peers = {name: _line(name, server.take(client, count, distinct, IN_FLIGHT, python), count) for client, name in PEERS.items()}
+    with stub_server(LATENCY_MS) as server:
+        say(f"server latency {LATENCY_MS} ms")
+        slow = _line("xcs-airflow", server.take("xcs_task", PROMPTS, DISTINCT, IN_FLIGHT))
+    ratio = statistics.median(ours_took.wall_s / raw_took.wall_s for raw_took, ours_took in zip(raw, ours, strict=True))
+    ideal_s = DISTINCT / IN_FLIGHT * LATENCY_MS / 1000
+    per_prompt = statistics.median(took.wall_s for took in ours) / PROMPTS
+    name, fastest = min(peers.items(), key=lambda entry: entry[1].wall_s)
+    faster = fastest.wall_s / count / per_prompt
+    seen = {(took.requests, took.distinct) for took in (*ours, slow)}
+    goals = [
+        Goal("time at 0 ms, as a multiple of raw aiohttp that de-duplicates", ratio, 1.25),
+        Goal(f"time at {LATENCY_MS} ms, as a multiple of the ideal {ideal_s:g} s", slow.wall_s / ideal_s, 1.1),
+        Goal(f"times faster at 0 ms than the fastest peer, {name}", faster, 8, is_least=True),
+        Goal("requests the server saw, as a multiple of the distinct prompts", max(requests for requests, _ in seen) / DISTINCT, 1),
+        Goal("distinct prompts the server saw, as a share", min(distinct for _, distinct in seen) / DISTINCT, 1, is_least=True),
+    ]
+    return report(
+        goals,
+        f"A task takes {ratio:.2f} times as long as raw aiohttp that de-duplicates, {slow.wall_s / ideal_s:.2f} times the ideal at "
+        f"{LATENCY_MS} ms, and is {faster:.1f} times faster than {name}; the server saw {max(seen)[0]:,} requests "
+        f"for {DISTINCT:,} distinct prompts.",
+    )
+
+
+def _take_turns(server: Server, rounds: int) -> tuple[list[Took], list[Took]]:
+    """The raw client and the runtime, one after the other, so that both meet the same weather."""
+    raw: list[Took] = []
+    ours: list[Took] = []
+    for _ in range(rounds):
+        raw.append(_line("raw aiohttp", server.take("raw_aiohttp", PROMPTS, DISTINCT, IN_FLIGHT)))
+        ours.append(_line("xcs-airflow", server.take("xcs_task", PROMPTS, DISTINCT, IN_FLIGHT)))
+    return raw, ours
+
+
+def _line(name: str, took: Took, prompts: int = PROMPTS) -> Took:
+    per_second = prompts / took.wall_s
+    cpu_us = took.cpu_s / prompts * 1e6
+    say(
+        f"  {name:12} {prompts:5,} prompts {took.wall_s:7.3f} s {per_second:8,.0f}/s {cpu_us:6,.0f} µs CPU a prompt "
+        f"{took.requests:6,} requests {took.rss_mib:5.0f} MiB"
+    )
+    return took
+
+
+if __name__ == "__main__":
+    sys.exit(main())

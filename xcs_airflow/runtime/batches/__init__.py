@@ -1,0 +1,85 @@
+"""Calls that go through a provider's batch API: a task submits them, another asks until they are answered, a third takes them in.
+
+It knows the order of the steps of one task; the files beside this one know what is done in each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Iterator, Sequence
+
+from xcs_airflow.errors import NotReadyError, XcsError
+from xcs_airflow.manifest import Step
+from xcs_airflow.runtime.attempt import Attempt
+from xcs_airflow.runtime.batches.asked import Asked
+from xcs_airflow.runtime.batches.collecting import Collected
+from xcs_airflow.runtime.batches.polling import polled
+from xcs_airflow.runtime.batches.submitting import submitted
+from xcs_airflow.runtime.books import Price, Usage
+from xcs_airflow.runtime.budget import Purse
+from xcs_airflow.runtime.steps import StepRunner
+
+__all__ = ["Collected", "poll", "submit"]
+
+_LOG = logging.getLogger("xcs_airflow.runtime")
+
+
+def submit(this: Attempt, runner: StepRunner, missing: Sequence[Step], price: Price, purse: Purse | None) -> list[Usage]:
+    """Hand over every call whose answer is not there yet. Again, it hands over what is neither there nor handed over.
+
+    Args:
+        this: The start of the task.
+        runner: What writes the prompts of its steps.
+        missing: The steps without a result.
+        price: What calls cost.
+        purse: What they may cost; None means no limit.
+
+    Returns:
+        What was used: nothing, before the answers are there.
+
+    Raises:
+        ModelError: A batch was refused, or the provider does not answer. What was submitted before counts.
+    """
+    return _each(submitted(asked) for asked in _all_asked(this, runner, missing, price, purse))
+
+
+def poll(this: Attempt, runner: StepRunner, missing: Sequence[Step], price: Price, purse: Purse | None) -> list[Usage]:
+    """Take in what has ended, and hand over again what came back without an answer; arguments and errors are those of `submit`.
+
+    Returns:
+        What the batches used that were taken in.
+
+    Raises:
+        NotReadyError: Some batches have not ended (XCS721).
+    """
+    return _each(polled(asked) for asked in _all_asked(this, runner, missing, price, purse))
+
+
+def _all_asked(this: Attempt, runner: StepRunner, missing: Sequence[Step], price: Price, purse: Purse | None) -> Iterator[Asked]:
+    """The steps whose calls go through a batch API. What a test or a model in this process answers is asked when it is collected."""
+    taken: set[str] = set()
+    for step in missing:
+        if step.call is not None:
+            asked = Asked.of(this, runner, step, step.call, price, purse, frozenset(taken))
+            if asked is not None:
+                yield asked
+                taken.update(key for batch in asked.dossier.open for key in batch.intent.keys)
+            else:
+                _LOG.info("%s has no batch API: %s is asked when the answers are collected", step.call.model, step.id)
+
+
+def _each(works: Iterator[Coroutine[None, None, list[Usage]]]) -> list[Usage]:
+    """Do one work after the other. One that fails does not keep the others from being done."""
+    usage: list[Usage] = []
+    errors: list[XcsError] = []
+    for work in works:
+        try:
+            usage += asyncio.run(work)
+        except XcsError as error:
+            errors.append(error)
+    # What failed goes before what only takes time.
+    errors.sort(key=lambda error: (isinstance(error, NotReadyError), bool(getattr(error, "retryable", False))))
+    if errors:
+        raise errors[0]
+    return usage

@@ -1,0 +1,133 @@
+"""Handing over what has no answer: a file, an intent, the call that costs money, a receipt.
+
+It knows the order that keeps a process that dies from paying twice; it does not know what comes back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Container
+from contextlib import AbstractContextManager
+from decimal import Decimal
+from pathlib import Path
+from typing import NamedTuple
+
+from xcs_airflow.errors import ModelError
+from xcs_airflow.runtime.batches.asked import Asked
+from xcs_airflow.runtime.batches.bookkeeping import announced, withdrawn
+from xcs_airflow.runtime.batches.documents import Batch, Intent, Receipt
+from xcs_airflow.runtime.batches.files import RequestFile, RequestFiles
+from xcs_airflow.runtime.books import Usage
+from xcs_airflow.runtime.models.batch import BatchApi, UnknownFateError, opened
+
+_LOG = logging.getLogger("xcs_airflow.runtime")
+
+
+async def submitted(asked: Asked) -> list[Usage]:
+    """Hand over what has no answer and is in no batch that may bring one.
+
+    When all batches have ended, everything without an answer is handed over again, from the start: somebody wants it.
+    """
+    dossier = asked.dossier.load()
+    series = max(1, dossier.series) if dossier.open or not dossier.batches else dossier.series + 1
+    async with opened(asked.question.target) as api:
+        await submit_missing(asked, api, series)
+    return []
+
+
+async def submit_missing(asked: Asked, api: BatchApi, series: int) -> int:
+    """Hand over what has no answer, as far as the terms allow; gives how many batches that were.
+
+    Args:
+        asked: The step.
+        api: The provider.
+        series: The series the batches belong to.
+    """
+    made = 0
+    with scratch() as folder:
+        while True:
+            tried = _tried(asked, series)
+            prompts = asked.without_answer(tried.left_out)
+            files = RequestFiles(api, asked.question, asked.terms, prompts, tried.answers, Path(folder))
+            is_alone = True
+            while is_alone and (file := await asyncio.to_thread(files.next)) is not None:
+                is_alone = await _submit(asked, api, series, file)
+                made += is_alone
+            if is_alone:
+                break
+            # Somebody else hands over the same: what is left is known when theirs is.
+            asked.dossier.load()
+    return made
+
+
+def scratch() -> AbstractContextManager[str]:
+    """A folder for files of requests and results, for as long as the block runs."""
+    return tempfile.TemporaryDirectory(prefix="xcs-batch-")
+
+
+class _Tried(NamedTuple):
+    """What was tried in a series.
+
+    Attributes:
+        left_out: Keys that are not handed over: they are in a batch, or were tried as often as they may be.
+        answers: Answers that were no good.
+    """
+
+    left_out: Container[str]
+    answers: dict[str, str]
+
+
+def _tried(asked: Asked, series: int) -> _Tried:
+    left_out = asked.taken | {key for batch in asked.dossier.open for key in batch.intent.keys}  # a field, not a dict
+    times: Counter[str] = Counter()
+    answers: dict[str, str] = {}
+    for batch in asked.dossier.of_series(series):
+        if batch.outcome is not None and batch.outcome.is_known:
+            times.update(batch.intent.keys)
+            left_out |= {lack.key for lack in batch.outcome.lacks if not lack.is_worth_trying}
+            answers |= {lack.key: lack.answer for lack in batch.outcome.lacks if lack.answer is not None}
+    return _Tried(left_out | {key for key, often in times.items() if often >= asked.terms.rounds}, answers)
+
+
+async def _submit(asked: Asked, api: BatchApi, series: int, file: RequestFile) -> bool:
+    """Hand over one file; whether nobody else was doing that.
+
+    The file goes first: it costs nothing, and what is left of it does no harm. From the intent on, whether the batch was created
+    is a question for the provider.
+    """
+    name, number = asked.dossier.name_of_next(series)
+    uploaded = await api.upload(file.path)
+    intent = Intent(mark=file.mark, created_at=time.time(), uploaded=uploaded, sha256=file.sha256, bytes=file.size, keys=tuple(file.keys))
+    batch = asked.dossier.begin(name, series, number, intent)
+    if batch is None:
+        return False
+    try:
+        if asked.purse is not None:
+            await asked.purse.hold(name, asked.question.target, file.requests(asked.question))
+        announced(asked, batch)
+        batch_id = await api.create(file.path, uploaded, file.mark)
+    except UnknownFateError as error:
+        _LOG.warning("batch %s: it is not known whether it was submitted, and will be asked for: %s", name, error)
+        return True
+    except ModelError as error:
+        await not_submitted(asked, batch, error.findings[0].message)
+        raise
+    if asked.dossier.receive(batch, Receipt(batch_id=batch_id, created_at=time.time())):
+        _LOG.info("batch %s: %d requests to %s submitted as %s", name, len(file.keys), asked.question.model, batch_id)
+    elif batch.was_not_submitted:
+        _LOG.warning("batch %s: %s is cancelled, because it came so late that it was given up", name, batch_id)
+        await api.cancel(batch_id)
+    return True
+
+
+async def not_submitted(asked: Asked, batch: Batch, reason: str) -> None:
+    """Write down that a batch was not submitted, and give back what was set aside for it."""
+    withdrawn(asked, batch)
+    if asked.purse is not None:
+        await asked.purse.release(batch.name, Decimal(0))
+    asked.dossier.receive(batch, Receipt(batch_id=None, created_at=time.time(), reason=reason))
+    _LOG.info("batch %s was not submitted: %s", batch.name, reason)

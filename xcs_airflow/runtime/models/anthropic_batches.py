@@ -1,0 +1,157 @@
+"""Anthropic's message batches: all requests in the body of one call, the results as lines.
+
+It knows the documents of `/messages/batches` (platform.claude.com/docs/en/api/creating-message-batches); it does not know steps
+or keys. Batches have no metadata there: one is known by the ids of its requests, which can be read once it has ended.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from xcs_airflow.errors import ModelUnavailableError
+from xcs_airflow.runtime.models.anthropic import DIALECT
+from xcs_airflow.runtime.models.batch import (
+    FILE_PATIENCE,
+    BatchResult,
+    BatchStatus,
+    FileForm,
+    Kind,
+    NotToldError,
+    NotToldYetError,
+    Office,
+    RefusedError,
+    Sought,
+    documents_in,
+)
+from xcs_airflow.runtime.models.provider import ModelAnswer, ModelRequest
+from xcs_airflow.runtime.models.routes import Target
+
+_PAGE = 100
+_MOST_PAGES = 20
+_CLOCKS_DIFFER_S = 3600
+_KINDS: dict[str, Kind] = {"errored": "errored", "expired": "expired", "canceled": "cancelled"}
+_PASSING = frozenset({"api_error", "overloaded_error", "rate_limit_error", "timeout_error"})
+
+
+@asynccontextmanager
+async def opened(target: Target) -> AsyncIterator[AnthropicBatches]:
+    """The batch API of a target, ready while the block runs."""
+    async with Office.opened(target, DIALECT) as office:
+        yield AnthropicBatches(office)
+
+
+class AnthropicBatches:
+    """Anthropic's batch API.
+
+    Args:
+        office: The way to it.
+    """
+
+    form = FileForm(b'{"requests":[', b",\n", b"]}")
+
+    def __init__(self, office: Office) -> None:
+        self._office = office
+        self.create_s = office.target.route.timeout_s * FILE_PATIENCE
+
+    def line(self, custom_id: str, request: ModelRequest) -> bytes:
+        """One request, as it stands in a file."""
+        return json.dumps({"custom_id": custom_id, "params": DIALECT.body(self._office.target, request)}).encode()
+
+    def read(self, document: Any) -> ModelAnswer:
+        """The answer in a message."""
+        return DIALECT.read(self._office.target, document)
+
+    async def upload(self, file: Path) -> str:  # noqa: ARG002
+        """Nothing: requests go with the call that creates the batch."""
+        return ""
+
+    async def create(self, file: Path, uploaded: str, mark: str) -> str:  # noqa: ARG002  # the ids of the requests have the mark
+        """Let a file be worked on; gives the batch's id."""
+        return await self._office.created("/messages/batches", file)
+
+    async def find(self, sought: Sought) -> str | None:
+        """The id of the batch whose requests have a mark; None when the account has none."""
+        is_one_at_work = False
+        after: dict[str, str] = {}
+        for _ in range(_MOST_PAGES):
+            try:
+                page = await self._office.get(f"/messages/batches?{urlencode({'limit': _PAGE, **after})}")
+            except RefusedError as error:
+                raise NotToldError(error.findings[0].message) from None
+            batches = page.get("data") or []
+            young = [batch for batch in batches if _created_at(batch) >= sought.since - _CLOCKS_DIFFER_S]
+            for batch in young:
+                if sum((batch.get("request_counts") or {}).values()) == sought.requests:
+                    if batch.get("processing_status") != "ended":
+                        is_one_at_work = True
+                    elif await self._is_marked(str(batch["id"]), sought.mark):
+                        return str(batch["id"])
+            # The newest come first.
+            if not page.get("has_more") or not young:
+                break
+            after = {"after_id": str(batches[-1]["id"])}
+        else:
+            reason = f"the {_PAGE * _MOST_PAGES} newest batches of the account are all younger"
+            raise NotToldError(reason)
+        if is_one_at_work:
+            reason = "a batch of as many requests is at work, and its ids can be read when it has ended"
+            raise NotToldYetError(reason)
+        return None
+
+    async def status(self, batch_id: str) -> BatchStatus:
+        """How far a batch is."""
+        batch = await self._office.get(f"/messages/batches/{quote(batch_id, safe='')}")
+        return BatchStatus(batch.get("processing_status") == "ended", reason="the batch has ended without it")
+
+    async def results(self, batch_id: str, status: BatchStatus, folder: Path) -> AsyncIterator[BatchResult]:  # noqa: ARG002
+        """The results of a batch."""
+        # By id, not by the address that the provider names, which might lead the key elsewhere.
+        for line in documents_in(await self._fetched(batch_id, folder)):
+            yield self._result(line)
+
+    async def cancel(self, batch_id: str) -> None:
+        """Ask that no further request is worked on."""
+        await self._office.post(f"/messages/batches/{quote(batch_id, safe='')}/cancel")
+
+    async def _fetched(self, batch_id: str, folder: Path) -> Path:
+        return await self._office.fetched(f"/messages/batches/{quote(batch_id, safe='')}/results", folder / "results.jsonl")
+
+    async def _is_marked(self, batch_id: str, mark: str) -> bool:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                file = await self._fetched(batch_id, Path(folder))
+            except RefusedError as error:
+                message = f"the results of {batch_id} cannot be read: {error.findings[0].message}"
+                raise NotToldError(message) from None
+            except ModelUnavailableError as error:
+                raise NotToldYetError(error.findings[0].message) from None
+            return any(str(line.get("custom_id")).startswith(mark) for line in documents_in(file))
+
+    def _result(self, line: dict[str, Any]) -> BatchResult:
+        custom_id = str(line.get("custom_id"))
+        found = line.get("result")
+        result: dict[str, Any] = found if isinstance(found, dict) else {}
+        told = str(result.get("type"))
+        if told == "succeeded":
+            return BatchResult(custom_id, "succeeded", result.get("message"))
+        kind = _KINDS.get(told, "errored")
+        error = result.get("error")
+        inner = error.get("error", error) if isinstance(error, dict) else {}
+        word, message = str(inner.get("type") or told), str(inner.get("message") or f"the request is {told}")
+        may_succeed = kind == "expired" or (kind == "errored" and word in _PASSING)
+        return BatchResult(custom_id, kind, None, self._office.redacted(f"{word}: {message}" if inner else message), may_succeed)
+
+
+def _created_at(batch: dict[str, Any]) -> float:
+    """In seconds since 1970. One that does not say is taken for new."""
+    try:
+        return datetime.fromisoformat(str(batch.get("created_at"))).timestamp()
+    except ValueError:
+        return float("inf")

@@ -1,0 +1,324 @@
+"""What a provider's batch API is to the runtime: requests go there in one file, results come back in another, in any order.
+
+It knows the verbs that all such APIs share, and when asking again is harmless; what each says, the files beside this one know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+from xcs_airflow.errors import ModelError, ModelUnavailableError
+from xcs_airflow.runtime.models.http import Dialect, Exchanged, Wire, failure, redacted
+from xcs_airflow.runtime.models.protocols import DEFAULT
+from xcs_airflow.runtime.models.provider import AttemptError, ModelAnswer, ModelRequest
+from xcs_airflow.runtime.models.routes import Target
+from xcs_airflow.runtime.pacing import backoff_s
+
+if TYPE_CHECKING:
+    from yarl import URL
+
+_LOG = logging.getLogger("xcs_airflow.runtime")
+_ATTEMPTS = 5
+_LONGEST_WAIT_S = 120.0
+FILE_PATIENCE = 10
+"""A file of requests or results may take so many times as long as a call."""
+
+_OK = 200
+_NOT_CREATED = frozenset({429, 503, 529})
+"""Too many requests, not available, overloaded: what is answered so was turned away at the door."""
+
+_MAYBE = frozenset({408, 409})
+"""Too slow, or in conflict, perhaps with itself: what is answered so may have come through all the same."""
+
+Kind = Literal["succeeded", "errored", "expired", "cancelled", "missing"]
+"""What became of one request, in the provider's words; missing when it says nothing."""
+
+
+class BatchResult(NamedTuple):
+    """What the provider says about one request.
+
+    Attributes:
+        custom_id: The name the request went by.
+        kind: What became of it.
+        document: The answer of one that succeeded, as a live call would have given it.
+        reason: Why there is no answer, for people.
+        may_succeed: Whether the same request may be answered another time.
+    """
+
+    custom_id: str
+    kind: Kind
+    document: Any = None
+    reason: str = ""
+    may_succeed: bool = False
+
+
+class BatchStatus(NamedTuple):
+    """How far a batch is.
+
+    Attributes:
+        has_ended: Whether all results there will ever be are there.
+        files: The names of its result files.
+        rest: What became of requests of which the results say nothing.
+        reason: Why, for people.
+        may_succeed: Whether they may be answered another time.
+    """
+
+    has_ended: bool
+    files: tuple[str, ...] = ()
+    rest: Kind = "missing"
+    reason: str = ""
+    may_succeed: bool = True
+
+
+class Sought(NamedTuple):
+    """What tells one batch from all others of an account.
+
+    Attributes:
+        mark: A word that nobody else uses: in the batch's metadata where there are any, and at the beginning of all its ids.
+        requests: How many it has.
+        since: When it cannot have been created yet, in seconds since 1970.
+    """
+
+    mark: str
+    requests: int
+    since: float
+
+
+class UnknownFateError(Exception):
+    """Nobody knows whether a batch was created: the request was sent, and no answer came that says so."""
+
+
+class NotToldError(Exception):
+    """The provider cannot say whether it has a batch, now or ever."""
+
+
+class NotToldYetError(Exception):
+    """The provider can say later whether it has a batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileForm:
+    """How requests stand in a file: before, between and after them."""
+
+    head: bytes
+    joint: bytes
+    tail: bytes
+
+
+class BatchApi(Protocol):
+    """A provider's batch API. What it raises besides is a `ModelError`, final or to be tried later.
+
+    Attributes:
+        form: How requests stand in a file.
+        create_s: How long creating a batch takes at most. When that is over, one that is not there will not come any more.
+    """
+
+    form: FileForm
+    create_s: float
+
+    def line(self, custom_id: str, request: ModelRequest) -> bytes:
+        """One request, as it stands in a file."""
+
+    def read(self, document: Any) -> ModelAnswer:
+        """The answer in the document of a result.
+
+        Raises:
+            AttemptError: There is none in it.
+        """
+
+    async def upload(self, file: Path) -> str:
+        """Hand over a file of requests, which costs nothing; gives its name there."""
+
+    async def create(self, file: Path, uploaded: str, mark: str) -> str:
+        """Let a file be worked on, which costs money; gives the batch's id.
+
+        Raises:
+            UnknownFateError: It may or may not have been created.
+        """
+
+    async def find(self, sought: Sought) -> str | None:
+        """The id of a batch that may have been created; None when it certainly was not.
+
+        Raises:
+            NotToldError, NotToldYetError: The provider does not say.
+        """
+
+    async def status(self, batch_id: str) -> BatchStatus:
+        """How far a batch is."""
+
+    def results(self, batch_id: str, status: BatchStatus, folder: Path) -> AsyncIterator[BatchResult]:
+        """The results of a batch that has ended, in any order; they pass through a file in a folder."""
+
+    async def cancel(self, batch_id: str) -> None:
+        """Ask that no further request is worked on."""
+
+
+def has_api(target: Target) -> bool:
+    """Whether a model is served behind a batch API that is known here. Tests and models in this process have none."""
+    return not target.is_stand_in and target.route.endpoint is not None and (target.route.protocol or DEFAULT) in ("openai", "anthropic")
+
+
+def opened(target: Target) -> AbstractAsyncContextManager[BatchApi]:
+    """The batch API of a target, ready while the block runs.
+
+    Args:
+        target: Whoever answers; one that `has_api`.
+
+    Raises:
+        ModelError: The variable with the key is not set.
+    """
+    if (target.route.protocol or DEFAULT) == "anthropic":
+        from xcs_airflow.runtime.models import anthropic_batches  # noqa: PLC0415  # only the one that is used
+
+        return anthropic_batches.opened(target)
+    from xcs_airflow.runtime.models import openai_batches  # noqa: PLC0415
+
+    return openai_batches.opened(target)
+
+
+class Office:
+    """The way to a batch API: calls that are repeated where that is harmless, and files in both directions.
+
+    Args:
+        calls: Connections for calls.
+        files: Connections for files, which may take longer.
+        target: Where they lead.
+        dialect: How the provider is spoken to.
+    """
+
+    def __init__(self, calls: Wire, files: Wire, target: Target, dialect: Dialect) -> None:
+        from yarl import URL  # noqa: PLC0415
+
+        self.target = target
+        self.dialect = dialect
+        self._calls = calls
+        self._files = files
+        self._url = URL
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, target: Target, dialect: Dialect) -> AsyncIterator[Office]:
+        """The way to the batch API of a target, for as long as the block runs."""
+        headers = {name: value for name, value in dialect.headers(target.key).items() if name != "Content-Type"}
+        patient = replace(target, route=target.route.model_copy(update={"timeout_s": target.route.timeout_s * FILE_PATIENCE}))
+        async with Wire.opened(target, 1, headers) as calls, Wire.opened(patient, 1, headers) as files:
+            yield cls(calls, files, target, dialect)
+
+    async def get(self, path: str) -> dict[str, Any]:
+        """A document."""
+        return self._document(await self._asked(lambda: self._calls.exchange(self._at(path), None, method="GET")))
+
+    async def post(self, path: str) -> None:
+        """Ask for something that may be asked for twice."""
+        await self._asked(lambda: self._calls.exchange(self._at(path), None))
+
+    async def sent(self, path: str, file: Path, body: Callable[[IO[bytes]], Any]) -> dict[str, Any]:
+        """Send a file that may be sent twice; gives the document that comes back."""
+
+        async def send() -> Exchanged:
+            with file.open("rb") as content:
+                return await self._files.exchange(self._at(path), body(content))
+
+        return self._document(await self._asked(send))
+
+    async def created(self, path: str, body: bytes | Path) -> str:
+        """Send what must not be sent twice, a document or a file that holds one; gives the id that comes back.
+
+        Raises:
+            UnknownFateError: It may or may not have arrived.
+        """
+
+        async def exchange() -> Exchanged:
+            headers = {"Content-Type": "application/json"}
+            if isinstance(body, bytes):
+                return await self._calls.exchange(self._at(path), body, headers=headers)
+            with body.open("rb") as content:
+                return await self._files.exchange(self._at(path), content, headers=headers)
+
+        async def create() -> Exchanged:
+            try:
+                done = await exchange()
+            except AttemptError as error:
+                if error.may_be_billed:
+                    raise UnknownFateError(error.reason) from None
+                raise
+            if done.status in _MAYBE or (done.status >= 500 and done.status not in _NOT_CREATED):  # noqa: PLR2004
+                raise UnknownFateError(failure(self.target, self.dialect, *done).reason)
+            return done
+
+        answer = await self._asked(create)
+        try:
+            return str(json.loads(answer.content)["id"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            reason = "the answer names no batch"
+            raise UnknownFateError(reason) from None
+
+    async def fetched(self, path: str, into: Path) -> Path:
+        """Take a file from the provider; gives where it is."""
+
+        async def fetch() -> Exchanged:
+            with into.open("wb") as content:
+                return await self._files.exchange(self._at(path), None, method="GET", into=content)
+
+        await self._asked(fetch)
+        return into
+
+    def redacted(self, reason: str) -> str:
+        """A reason in one line, short, and without the key."""
+        return redacted(reason, self.target)
+
+    def _at(self, path: str) -> URL:
+        return self._url(self.target.address + path)
+
+    async def _asked(self, attempt: Callable[[], Awaitable[Exchanged]]) -> Exchanged:
+        """One good answer, asked for again where that may help."""
+        for failed in range(1, _ATTEMPTS + 1):
+            try:
+                done = await attempt()
+                if done.status == _OK:
+                    return done
+                raise failure(self.target, self.dialect, *done)
+            except AttemptError as error:
+                model = self.target.model
+                if error.blame != "busy":
+                    raise RefusedError.because("XCS723", model=model, reason=error.reason) from None
+                wait_s = error.retry_after_s if error.retry_after_s is not None else backoff_s(failed)
+                if failed == _ATTEMPTS or wait_s > _LONGEST_WAIT_S:
+                    raise ModelUnavailableError.because("XCS724", model=model, attempts=failed, reason=error.reason) from None
+                _LOG.info("the batch API for %s is asked again in %.1f s: %s", model, wait_s, error.reason)
+            await asyncio.sleep(wait_s)
+        raise AssertionError
+
+    def _document(self, done: Exchanged) -> dict[str, Any]:
+        try:
+            document = json.loads(done.content)
+        except (ValueError, RecursionError):
+            document = None
+        if not isinstance(document, dict):
+            raise RefusedError.because("XCS723", model=self.target.model, reason="the answer is none that this protocol knows")
+        return document
+
+
+class RefusedError(ModelError):
+    """The batch API says no, and would say so again."""
+
+
+def documents_in(file: Path) -> Iterator[dict[str, Any]]:
+    """The documents of a file that has one on each line. A line that is none tells nothing."""
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                document = json.loads(line)
+            except (ValueError, RecursionError):
+                document = None
+            if isinstance(document, dict):
+                yield document
+            elif line.strip():
+                _LOG.warning("line %d of a batch's results is no document, and is left out", number)
