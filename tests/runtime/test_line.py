@@ -5,12 +5,12 @@ import pytest
 
 from xcs_airflow.errors import ModelError, ModelUnavailableError
 from xcs_airflow.manifest import CacheRule
+from xcs_airflow.runtime.books import Books
 from xcs_airflow.runtime.ledger import Ledger
 from xcs_airflow.runtime.line import Line
 from xcs_airflow.runtime.models import AttemptError, ModelAnswer
 from xcs_airflow.runtime.pacing import Pacing
 from xcs_airflow.runtime.question import Question
-from xcs_airflow.runtime.slots import Slots
 
 MESSAGES = [{"role": "user", "content": "x"}]
 
@@ -71,7 +71,7 @@ def line(monkeypatch, settings, call):
     def make(script, *, in_flight=8, appender=None, attempts=5):
         question = Question("step", call(), CacheRule(), settings, attempts)
         pacing = Pacing(in_flight, clock=lambda: script.now, sleep=script.sleep)
-        made = Line(script, pacing, Slots(in_flight), Ledger((lambda: appender) if appender else None))
+        made = Line(script, pacing, asyncio.Semaphore(in_flight), Ledger((lambda: appender) if appender else None))
         monkeypatch.setattr("xcs_airflow.runtime.line.asyncio.sleep", script.sleep)
 
         async def ask(remaining=1):
@@ -138,33 +138,70 @@ def test_every_attempt_is_written_down_before_and_after(line):
     reply = asyncio.run(ask())
     assert [line.split(b'"')[3] for line in memory.lines] == [b"intent", b"settled", b"intent"]
     made.settle(ask.question, reply, "answered")
-    made.announce(ask.question, 0)
+    made.settled()
     assert [line.split(b'"')[3] for line in memory.lines] == [b"intent", b"settled", b"intent", b"settled"]
     assert b'"unknown"' in memory.lines[1]
     assert b'"answered"' in memory.lines[3]
 
 
-def test_no_more_calls_are_announced_than_begin_at_once(line):
+def test_calls_that_begin_together_are_announced_with_one_write(line):
     memory = Memory()
-    made, _, ask = line(Script(OK), appender=memory)
-    made.announce(ask.question, 100)
+    _, _, ask = line(Script(*[OK] * 8), appender=memory)
+
+    async def run():
+        await asyncio.gather(*(ask() for _ in range(8)))
+
+    asyncio.run(run())
     (intent,) = memory.lines
-    in_flight = json.loads(intent)["calls"]
-    assert 0 < in_flight < 100
-    made.announce(ask.question, 100)
-    assert len(memory.lines) == 1
-    asyncio.run(ask())
-    assert len(memory.lines) == 1
+    assert json.loads(intent)["calls"] == 8
 
 
-def test_nothing_is_announced_where_another_question_may_come_first():
-    one, other = object(), object()
-    slots = Slots(8)
-    with slots.asked(one):
-        assert slots.free_for(one) == 8
-        with slots.asked(other):
-            assert slots.free_for(one) == 0
-        assert slots.free_for(one) == 8
+def test_no_call_begins_before_its_intent_is_kept(line):
+    memory = Memory()
+    kept = []
+    script = Script(*[OK] * 3)
+    original = script.complete
+
+    def complete(request):
+        kept.append(sum(json.loads(record)["calls"] for record in memory.lines[: memory.flushed]))
+        return original(request)
+
+    script.complete = complete
+    _, _, ask = line(script, appender=memory)
+
+    async def run():
+        for _ in range(3):
+            await ask()
+
+    asyncio.run(run())
+    assert kept == [1, 2, 3]
+
+
+def test_a_call_that_is_stopped_before_it_began_is_not_in_doubt(line):
+    memory = Memory()
+    made, _, ask = line(Script(OK, OK), appender=memory)
+
+    async def run():
+        calls = [asyncio.create_task(ask()) for _ in range(2)]
+        await asyncio.sleep(0)
+        calls[0].cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        return calls[1].result()
+
+    made.settle(ask.question, asyncio.run(run()), "answered")
+    made.settled()
+    (usage,) = Books.read(memory.lines).usage(lambda *_, **__: None)
+    assert (usage.calls, usage.possibly_billed) == (1, 0)
+
+
+def test_a_ledger_that_cannot_be_written_keeps_calls_from_being_made(line):
+    memory = Memory()
+    memory.flush = lambda: 1 / 0
+    script = Script(OK)
+    _, _, ask = line(script, appender=memory)
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(ask())
+    assert script.replies == [OK]
 
 
 def test_where_keeping_a_record_is_slow_one_intent_announces_many_calls(line):

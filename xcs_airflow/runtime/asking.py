@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from xcs_airflow.errors import ModelError, XcsError
 from xcs_airflow.runtime.answers import MisfitError
-from xcs_airflow.runtime.cache import Cache, Claims
+from xcs_airflow.runtime.cache import Cache
 from xcs_airflow.runtime.failures import Failure
 from xcs_airflow.runtime.line import Line, Reply
 from xcs_airflow.runtime.models.provider import Message
@@ -28,12 +28,10 @@ class Safe(NamedTuple):
 
     Attributes:
         cache: What remembers them.
-        claims: Who asks for them; others may ask again for what is in the cache.
         keys: The names of the answers, in the order of the prompts.
     """
 
     cache: Cache
-    claims: Claims
     keys: Sequence[str]
 
 
@@ -49,8 +47,7 @@ class Asking:
     """Asks one question about many prompts.
 
     An answer counts once it survives the end of this process: those that arrive while a group is being written are the next
-    group (a group commit). The settlements of a group and the intents of the calls that come after it are one write, so that
-    a process that is killed leaves at most as many calls in doubt as there were in flight.
+    group (a group commit).
 
     Args:
         line: The way to the model.
@@ -163,7 +160,7 @@ class Asking:
                 finally:
                     for arrived in group:
                         self._line.settle(self._question, arrived.reply, "answered")
-                    self._line.announce(self._question, min(len(group), self._not_begun))
+                    self._line.settled()
                     for arrived in group:
                         if not arrived.safe.done():
                             arrived.safe.set_result(None)
@@ -181,10 +178,9 @@ class Asking:
         """Give answers to the cache. One that does not take them is no reason to lose them: work goes on."""
         if self._safe is None:
             return
-        cache, claims, keys = self._safe
+        cache, keys = self._safe
         answers = {keys[row]: self._question.remembered(reply.answer) for row, reply, _ in group}
         try:
             cache.put_many(answers)
-            claims.release(answers)
         except XcsError as error:
             _LOG.warning("%d answers could not be remembered: %s", len(answers), error)

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
 from xcs_airflow.errors import ModelError, ModelUnavailableError
 from xcs_airflow.runtime.books import Outcome
 from xcs_airflow.runtime.budget import BudgetError, Purse
+from xcs_airflow.runtime.intents import Intents
 from xcs_airflow.runtime.ledger import Ledger
 from xcs_airflow.runtime.models.provider import AttemptError, ModelAnswer, ModelRequest, Provider
 from xcs_airflow.runtime.pacing import Pacing, backoff_s
 from xcs_airflow.runtime.question import Question
-from xcs_airflow.runtime.slots import Slots
 from xcs_airflow.runtime.telemetry import telemetry
 
 _LONGEST_WAIT_S = 120.0
@@ -61,7 +60,7 @@ class Line:
         purse: What calls may cost; None means no limit.
     """
 
-    def __init__(self, provider: Provider, pacing: Pacing, slots: Slots, ledger: Ledger, purse: Purse | None = None) -> None:
+    def __init__(self, provider: Provider, pacing: Pacing, slots: asyncio.Semaphore, ledger: Ledger, purse: Purse | None = None) -> None:
         self.stopped: ModelError | None = None
         self._provider = provider
         self._pacing = pacing
@@ -70,9 +69,7 @@ class Line:
         self._purse = purse
         self._telemetry = telemetry()
         self._failed_in_a_row = 0
-        self._calls_per_intent = ledger.calls_per_intent
-        self._writing = asyncio.Lock()
-        self._announced: Counter[Question] = Counter()
+        self._intents = Intents(ledger)
 
     async def ask(self, question: Question, request: ModelRequest, remaining: int) -> Reply:
         """Get an answer, trying again where that may help. Whoever gets it gives it to `settle`, once it is safe.
@@ -115,18 +112,9 @@ class Line:
         if self._purse is not None:
             self._purse.paid(reply.reserved, target, reply.answer)
 
-    def announce(self, question: Question, calls: int) -> None:
-        """Write down that further calls are going to be made, together with all that waits to be written.
-
-        No more are announced than begin at once, so that no more are in doubt than are in flight when this process is killed. Where
-        keeping a record is slow, nothing happens: intents announce many calls there anyway.
-        """
-        if self._calls_per_intent == 1:
-            calls = min(calls, self._slots.free_for(question) - self._announced[question])
-            if calls > 0:
-                self._ledger.intend(question.account, calls)
-                self._announced[question] += calls
-            self._ledger.flush()
+    def settled(self) -> None:
+        """Keep what `settle` wrote down."""
+        self._intents.settled()
 
     def note(self, error: ModelError | None) -> None:
         """Learn how a call ended, and whether further ones make sense."""
@@ -140,10 +128,8 @@ class Line:
             self.stopped = self.stopped or error
 
     def close(self) -> None:
-        """Write down which intended calls were not made."""
-        for question, calls in self._announced.items():
-            self._ledger.give_back(question.account, calls)
-        self._announced.clear()
+        """Write down which announced calls were not made."""
+        self._intents.close()
 
     def _give_up(self, question: Question, error: AttemptError, failed: int, wait_s: float) -> None:
         """Raise what a failed attempt means, unless there is a reason to try again."""
@@ -157,10 +143,7 @@ class Line:
     async def _attempt(self, question: Question, request: ModelRequest, remaining: int) -> Reply:
         reserved = _NOTHING if self._purse is None else await self._purse.reserve(question.target, request)
         try:
-            if self._announced[question]:
-                self._announced[question] -= 1
-            else:
-                await self._intend(question, remaining)
+            await self._intents.announce(question.account, remaining)
             started = time.perf_counter()
             if self._telemetry is None:
                 answer = await self._answer(request)
@@ -189,16 +172,3 @@ class Line:
         self._ledger.fail(question.account, outcome, reason)
         if self._purse is not None:
             (self._purse.unpaid if outcome == "refused" else self._purse.lost)(reserved)
-
-    async def _intend(self, question: Question, remaining: int) -> None:
-        if self._calls_per_intent == 1:
-            self._ledger.intend(question.account, 1)
-            self._ledger.flush()
-            return
-        async with self._writing:
-            if not self._announced[question]:
-                calls = max(1, min(self._calls_per_intent, remaining))
-                self._ledger.intend(question.account, calls)
-                await asyncio.to_thread(self._ledger.flush)
-                self._announced[question] = calls
-            self._announced[question] -= 1

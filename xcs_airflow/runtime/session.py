@@ -26,7 +26,6 @@ from xcs_airflow.runtime.pacing import Pacing
 from xcs_airflow.runtime.question import Question
 from xcs_airflow.runtime.recall import Outcome, deal, recall, tally
 from xcs_airflow.runtime.settings import RuntimeSettings
-from xcs_airflow.runtime.slots import Slots
 
 _FIRST_LOOK_S = 0.02
 _LONGEST_LOOK_S = 1.0
@@ -81,7 +80,7 @@ class Session:
         self._memory = memory
         self._purse = purse
         self._batched = batched
-        self._slots = Slots(in_flight)
+        self._slots = asyncio.Semaphore(in_flight)
         self._lines: dict[Target, Line] = {}
         self._claims: dict[str, Claims] = {}
         self._opening = asyncio.Lock()
@@ -121,8 +120,7 @@ class Session:
             return await self._remembered(question, messages, keys)
         self._ledger.note(question.account, rows=len(messages), hits=0, duplicates=0)
         asking = Asking(await self._line(question.target), question, messages)
-        with self._slots.asked(question):
-            asked = await asking.outcomes(self._in_flight)
+        asked = await asking.outcomes(self._in_flight)
         return [outcome if isinstance(outcome, Failure) else outcome.value for outcome in asked]
 
     def _place(self, question: Question) -> _Place:
@@ -198,7 +196,7 @@ class Session:
             from_others |= found.keys()
             mine = {key: missing.pop(key) for key in list(missing) if key in taken}
             try:
-                await self._ask_and_keep(question, place.cache, claims, mine, land)
+                await self._ask_and_keep(question, place.cache, mine, land)
             finally:
                 await asyncio.to_thread(claims.release, taken)
             if missing:
@@ -209,7 +207,7 @@ class Session:
         return from_others
 
     async def _ask_and_keep(
-        self, question: Question, cache: Cache, claims: Claims, prompts: dict[str, list[Message]], land: Callable[[str, Outcome], None]
+        self, question: Question, cache: Cache, prompts: dict[str, list[Message]], land: Callable[[str, Outcome], None]
     ) -> None:
         if not prompts:
             return
@@ -217,11 +215,10 @@ class Session:
             await asyncio.to_thread(cache.note_recipe, question.recipe)
         keys = list(prompts)
         line = await self._line(question.target)
-        safe = Safe(cache, claims, keys)
+        safe = Safe(cache, keys)
         asking = Asking(line, question, list(prompts.values()), safe, lambda row, outcome: land(keys[row], outcome))
         # Where remembering takes about as long as a call, others call meanwhile.
-        with self._slots.asked(question):
-            await asking.outcomes(self._in_flight * (2 if cache.is_remote else 1))
+        await asking.outcomes(self._in_flight * (2 if cache.is_remote else 1))
 
     async def _claims_in(self, place: _Place) -> Claims:
         async with self._opening:

@@ -22,6 +22,7 @@ from xcs_airflow.runtime.attempt import Attempt
 from xcs_airflow.runtime.books import Price, Usage, total
 from xcs_airflow.runtime.budget import open_purse, spending_from
 from xcs_airflow.runtime.functions import code_on_path
+from xcs_airflow.runtime.garbage import collected_seldom
 from xcs_airflow.runtime.ledger import keeping_books
 from xcs_airflow.runtime.parameters import complete
 from xcs_airflow.runtime.results import Results
@@ -164,7 +165,7 @@ def _obeyed(this: Attempt, missing: Sequence[Step]) -> tuple[Usage, ...]:
     batches = _batches() if this.task.kind != "run" else None
     runner = StepRunner(this.task, this.shard, this.values, this.results, this.settings, session)
     try:
-        with code_on_path(this.settings.code), keeping_books(this.ledger), spending_from(purse):
+        with code_on_path(this.settings.code), keeping_books(this.ledger), spending_from(purse), collected_seldom():
             if batches is not None and this.task.kind != "collect":
                 work = batches.submit if this.task.kind == "submit" else batches.poll
                 usage += work(this, runner, missing, price, purse)
