@@ -97,6 +97,8 @@ class Signature:
         Raises:
             TraceError: The arguments do not fit; carries every finding.
         """
+        if not positional and len(named) == len(self.names) and all(name in named for name in self.names):
+            return dict(named)
         order = [entry.name for entry in self.inputs if not entry.by_name_only]
         given = dict(zip(order, positional, strict=False))
         findings = []

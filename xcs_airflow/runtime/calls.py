@@ -105,6 +105,7 @@ def _known(question: Question, messages: Sequence[list[Message]], settings: Runt
     if not all(key in outcomes for key in keys):
         return None
     ledger = current_ledger()
-    ledger.note(question.account, rows=len(keys), hits=len(keys), duplicates=0)
-    ledger.save(question.account, "hits", tally(keys, outcomes, outcomes, ())[0])
+    if ledger.is_kept:
+        ledger.note(question.account, rows=len(keys), hits=len(keys), duplicates=0)
+        ledger.save(question.account, "hits", tally(keys, outcomes, outcomes, ())[0])
     return deal(question, keys, outcomes)

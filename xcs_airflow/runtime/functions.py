@@ -15,7 +15,7 @@ import sysconfig
 import types
 import typing
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
@@ -31,15 +31,19 @@ _PACKAGE = str(Path(__file__).parents[1])
 _STDLIB = sysconfig.get_path("stdlib")
 
 
-@contextmanager
-def code_on_path(folder: Path | None) -> Iterator[None]:
+_NOTHING = nullcontext()
+
+
+def code_on_path(folder: Path | None) -> AbstractContextManager[None]:
     """Import from the code folder of a bundle first, for as long as the block runs.
 
     Modules of the same name that came from elsewhere, as from another bundle in the same process, are imported again.
     """
-    if folder is None:
-        yield
-        return
+    return _NOTHING if folder is None else _first_on_path(folder)
+
+
+@contextmanager
+def _first_on_path(folder: Path) -> Iterator[None]:
     root = str(folder.resolve())
     own = {path.stem for path in folder.iterdir() if path.suffix == ".py" or path.is_dir()} if folder.is_dir() else set()
     for name, module in list(sys.modules.items()):

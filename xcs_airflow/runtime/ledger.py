@@ -23,10 +23,15 @@ _TEXT = json.JSONEncoder().encode
 class Ledger:
     """The books of an attempt, kept while it runs. Any thread may write; a record survives the end of the process once flushed.
 
+    Attributes:
+        is_kept: Whether records are taken at all.
+
     Args:
         open_appender: Opens the segment, which happens with the first flush; None keeps the books in memory only.
         price: What calls cost, where it is known before the end: then memory does not grow with the number of calls.
     """
+
+    is_kept = True
 
     def __init__(self, open_appender: Callable[[], Appender] | None = None, price: Price | None = None) -> None:
         self._open = open_appender
@@ -146,6 +151,8 @@ def _number(count: int | None) -> str:
 
 class _Unkept(Ledger):
     """Books in which nothing is written."""
+
+    is_kept = False
 
     def settle(self, account: Account, answer: ModelAnswer, outcome: Outcome, *, billed_as: str | None, seconds: float) -> None:
         """Forget it."""

@@ -120,7 +120,8 @@ class RuntimeSettings(Frozen):
             RuntimeTaskError: Variables are not valid (XCS611); the error carries every finding.
         """
         if environ is None and all(value is None for value in given.values()):
-            return cls.model_validate(_of_process(tuple(map(os.environ.get, _VARIABLES))))
+            settings = _of_process(_texts_of_process())
+            return settings if isinstance(settings, cls) else cls.model_validate(settings.model_dump())
         variables = os.environ if environ is None else environ
         findings: list[Finding] = []
         values: dict[str, Any] = {}
@@ -138,10 +139,20 @@ class RuntimeSettings(Frozen):
 _VARIABLES = tuple(f"XCS_{name.upper()}" for name in RuntimeSettings.model_fields)
 
 
+_KEYS = tuple(map(os.environ.encodekey, _VARIABLES))
+
+
+def _texts_of_process() -> tuple[str | bytes | None, ...]:
+    """The values of all variables, as `os.environ` holds them: to get them decoded takes longer than a lookup in the cache."""
+    held: dict[str | bytes, str | bytes] | None = getattr(os.environ, "_data", None)
+    return tuple(map(os.environ.get, _VARIABLES)) if held is None else tuple(map(held.get, _KEYS))
+
+
 @lru_cache(maxsize=4)
-def _of_process(texts: tuple[str | None, ...]) -> RuntimeSettings:
+def _of_process(texts: tuple[str | bytes | None, ...]) -> RuntimeSettings:
     """Settings from the values of all variables: whoever asks a model at once reads them before every call, and they hardly change."""
-    return RuntimeSettings.from_environment({name: text for name, text in zip(_VARIABLES, texts, strict=True) if text is not None})
+    given = {name: os.fsdecode(text) for name, text in zip(_VARIABLES, texts, strict=True) if text is not None}
+    return RuntimeSettings.from_environment(given)
 
 
 def _read(name: str, text: str, findings: list[Finding]) -> Any:
