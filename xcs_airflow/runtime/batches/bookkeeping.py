@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 
@@ -45,23 +46,33 @@ class WholeSegment:
     def close(self) -> None:
         """Give the segment to the store."""
         self._file.close()
-        try:
-            self._store.put_file(self._name, self._path)
-        finally:
-            self._path.unlink(missing_ok=True)
+        self._store.put_file(self._name, self._path)
+
+    def discard(self) -> None:
+        """Leave nothing behind; nothing happens to what the store has."""
+        self._file.close()
+        self._path.unlink(missing_ok=True)
 
 
-def book_of(asked: Asked, batch: Batch) -> Ledger:
-    """The books of a batch, begun anew: its calls are announced, and whatever becomes of them follows."""
-    store, name = asked.this.store, asked.book_name(batch.name)
-    ledger = Ledger(lambda: WholeSegment(store, name), asked.price)
-    ledger.intend(asked.account, len(batch.intent.keys))
-    return ledger
+@contextmanager
+def book_of(asked: Asked, batch: Batch) -> Iterator[Ledger]:
+    """The books of a batch, begun anew: its calls are announced, and whatever becomes of them follows.
+
+    They take the place of what was there when they are closed, and leave it alone when they are not.
+    """
+    segment = WholeSegment(asked.this.store, asked.book_name(batch.name))
+    try:
+        ledger = Ledger(lambda: segment, asked.price)
+        ledger.intend(asked.account, len(batch.intent.keys))
+        yield ledger
+    finally:
+        segment.discard()
 
 
 def announced(asked: Asked, batch: Batch) -> None:
     """Write down that the calls of a batch are going to be made."""
-    book_of(asked, batch).close(asked.price)
+    with book_of(asked, batch) as book:
+        book.close(asked.price)
 
 
 def withdrawn(asked: Asked, batch: Batch) -> None:

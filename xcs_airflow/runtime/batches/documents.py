@@ -1,11 +1,12 @@
 """What is written down about the batches of one step: an intent before a batch is submitted, a receipt after it, its outcome.
 
 It knows documents and their places; it does not know providers. Every document is written once, with `create`, so that of two
-processes that do the same one goes on and the other finds what the first one did.
+processes that do the same one goes on and the other finds what the first one did. All batches of a step are counted on, whatever
+they are for: whoever hands something over has to be the first to take the next number.
 
-    runs/PIPELINE/RUN/batches/STEP/0-of-4/FINGERPRINT/1-001.intent.json    before it is submitted: its keys and its mark
-    …/1-001.receipt.json                                                   after it: the provider's id
-    …/1-001.outcome.json                                                   when it has ended: what became of its requests
+    runs/PIPELINE/RUN/batches/STEP/0-of-4/FINGERPRINT/001.intent.json    before it is submitted: its keys and its mark
+    …/001.receipt.json                                                   after it: the provider's id
+    …/001.outcome.json                                                   when it has ended: what became of its requests
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class Intent(Frozen):
     """The word that a batch is going to be submitted.
 
     Attributes:
+        series: How often the step had been submitted from the start.
         mark: A random word that tells the batch from all others, those of other stores and of a run before this one included.
         created_at: When this was written, in seconds since 1970.
         uploaded: The provider's name of the file; empty where there is none.
@@ -41,6 +43,7 @@ class Intent(Frozen):
         keys: The keys of its requests.
     """
 
+    series: int
     mark: str
     created_at: float
     uploaded: str
@@ -51,7 +54,7 @@ class Intent(Frozen):
     @property
     def sought(self) -> Sought:
         """What tells it from all other batches."""
-        return Sought(self.mark, len(self.keys), self.created_at)
+        return Sought(self.mark, self.uploaded, len(self.keys), self.created_at)
 
 
 class Receipt(Frozen):
@@ -61,11 +64,13 @@ class Receipt(Frozen):
         batch_id: The provider's name of it; None when it was not submitted.
         created_at: When this was written, in seconds since 1970; 0 when a person wrote it.
         reason: Why it was not.
+        is_lost: Whether it set out and never arrived, in contrast to one that was turned away or held back.
     """
 
     batch_id: str | None
     created_at: float = 0
     reason: str = ""
+    is_lost: bool = False
 
 
 class Lack(Frozen):
@@ -92,20 +97,21 @@ class Outcome(Frozen):
     Attributes:
         counts: How many requests there are of each class.
         lacks: Those without an answer.
-        is_known: Whether the provider said so; else nobody knows whether it was submitted.
+        is_round: Whether the requests were tried: not when nobody knows whether the batch was submitted, and not when the
+            provider had no room for it.
     """
 
     counts: dict[str, int]
     lacks: tuple[Lack, ...] = ()
-    is_known: bool = True
+    is_round: bool = True
 
     @classmethod
-    def of(cls, requests: int, lacks: Iterable[Lack], *, is_known: bool = True) -> Outcome:
+    def of(cls, requests: int, lacks: Iterable[Lack], *, is_round: bool = True) -> Outcome:
         """What became of so many requests, of which these have no answer."""
         without = tuple(lacks)
         counted = Counter[str](lack.why for lack in without)
         counts = {name: counted[name] for name in CLASSES if name != "succeeded"}
-        return cls(counts={"succeeded": requests - len(without), **counts}, lacks=without, is_known=is_known)
+        return cls(counts={"succeeded": requests - len(without), **counts}, lacks=without, is_round=is_round)
 
     def __str__(self) -> str:
         return ", ".join(f"{count} {name}" for name, count in self.counts.items() if count)
@@ -117,19 +123,20 @@ class Batch:
 
     Attributes:
         name: Its place, without the words at the end.
-        series: How often the step had been submitted from the start.
-        number: Of the batch in its series.
         intent: Always there.
         receipt: None as long as nobody has written one.
         outcome: None as long as it has none.
     """
 
     name: str
-    series: int
-    number: int
     intent: Intent
     receipt: Receipt | None = None
     outcome: Outcome | None = None
+
+    @property
+    def number(self) -> int:
+        """The how manieth batch of its step it is."""
+        return int(self.name.rpartition("/")[2])
 
     @property
     def was_not_submitted(self) -> bool:
@@ -175,13 +182,12 @@ class Dossier:
         for name in sorted(name.removesuffix(".intent.json") for name in names if name.endswith(".intent.json")):
             batch = known.get(name)
             if batch is None:
-                series, number = map(int, name.rpartition("/")[2].split("-"))
-                batch = known[name] = Batch(name, series, number, self._read(f"{name}.intent.json", Intent))
+                batch = known[name] = Batch(name, self._read(f"{name}.intent.json", Intent))
             if batch.receipt is None and batch.receipt_name in names:
                 batch.receipt = self._read(batch.receipt_name, Receipt)
             if batch.outcome is None and f"{name}.outcome.json" in names:
                 batch.outcome = self._read(f"{name}.outcome.json", Outcome)
-        self.batches = sorted(known.values(), key=lambda batch: (batch.series, batch.number))
+        self.batches = sorted(known.values(), key=lambda batch: batch.number)
         return self
 
     @property
@@ -192,22 +198,23 @@ class Dossier:
     @property
     def series(self) -> int:
         """The last series; 0 when there is none."""
-        return self.batches[-1].series if self.batches else 0
+        return self.batches[-1].intent.series if self.batches else 0
 
-    def name_of_next(self, series: int) -> tuple[str, int]:
-        """The name and the number of the next batch of a series."""
-        number = 1 + max((batch.number for batch in self.batches if batch.series == series), default=0)
-        return f"{self.folder}/{series}-{number:03}", number
+    @property
+    def name_of_next(self) -> str:
+        """The name of the next batch."""
+        number = 1 + (self.batches[-1].number if self.batches else 0)
+        return f"{self.folder}/{number:03}"
 
     def of_series(self, series: int) -> Iterator[Batch]:
         """The batches of one series."""
-        return (batch for batch in self.batches if batch.series == series)
+        return (batch for batch in self.batches if batch.intent.series == series)
 
-    def begin(self, name: str, series: int, number: int, intent: Intent) -> Batch | None:
+    def begin(self, name: str, intent: Intent) -> Batch | None:
         """Write down that a batch is going to be submitted; None when somebody else is doing that."""
         if not self.store.create(f"{name}.intent.json", intent.model_dump_json().encode()):
             return None
-        batch = Batch(name, series, number, intent)
+        batch = Batch(name, intent)
         self.batches.append(batch)
         return batch
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import logging
 import time
 
-from xcs_airflow.errors import ModelError, ModelUnavailableError, NotReadyError
+from xcs_airflow.errors import ModelError, NotReadyError
 from xcs_airflow.runtime.batches.asked import Asked
 from xcs_airflow.runtime.batches.documents import Batch, Receipt
-from xcs_airflow.runtime.batches.submitting import not_submitted, submit_missing
+from xcs_airflow.runtime.batches.submitting import TO_CREATE_S, cancelled, clean_up, not_submitted, submit_missing
 from xcs_airflow.runtime.batches.taking import give_up, take_in
 from xcs_airflow.runtime.books import Usage
 from xcs_airflow.runtime.models.batch import BatchApi, NotToldError, NotToldYetError, opened
@@ -21,8 +21,11 @@ _LOG = logging.getLogger("xcs_airflow.runtime")
 _LATE_S = 3600
 """A batch whose time has been over for so long does not end by itself any more."""
 
-_PATIENCE = 1.5
-"""An orphan is waited for that many times as long as creating a batch may take."""
+_UNSEEN_S = 300.0
+"""A provider's list may take so long until it shows a new batch. Assumption."""
+
+_AGAIN_S = 600.0
+"""A batch that the provider had no room for is submitted again after so long. Assumption: room comes when other batches end."""
 
 _MOST_LOST = 5
 """So many batches of one series may get lost on their way to the provider, until somebody should look why."""
@@ -38,28 +41,38 @@ async def polled(asked: Asked) -> list[Usage]:
     dossier = asked.dossier.load()
     if not dossier.batches:
         return []
+    await clean_up(asked)
     usage: list[Usage] = []
     reasons: list[str] = []
     async with opened(asked.question.target) as api:
         for batch in dossier.open:
-            if batch.receipt is None:
-                reason = await _look_for(asked, api, batch)
-                if reason is not None:
-                    reasons.append(reason)
-            if batch.receipt is not None and batch.receipt.batch_id is not None:
-                ended = await _taken_in(asked, api, batch, batch.receipt.batch_id)
-                if ended is None:
-                    reasons.append("the provider is at work")
-                else:
-                    usage += ended
+            used, reason = await _looked_at(asked, api, batch)
+            usage += used
+            reasons.append(reason)
         if not dossier.open:
-            _check_that_some_arrive(asked)
-            if await submit_missing(asked, api, dossier.series):
-                reasons.append("what came back without an answer was submitted again")
-    if reasons:
-        facts = {"waiting": len(dossier.open), "total": len(dossier.batches), "reason": "; ".join(dict.fromkeys(reasons))}
+            reasons.append(await _went_on(asked, api))
+    if any(reasons):
+        facts = {"waiting": len(dossier.open), "total": len(dossier.batches), "reason": "; ".join(filter(None, dict.fromkeys(reasons)))}
         raise NotReadyError.because("XCS721", operation=asked.step.id, model=asked.question.model, **facts)
     return usage
+
+
+async def _looked_at(asked: Asked, api: BatchApi, batch: Batch) -> tuple[list[Usage], str]:
+    """What a batch used that has ended; why it has not."""
+    reason = await _look_for(asked, api, batch) if batch.receipt is None else None
+    if batch.receipt is None or batch.receipt.batch_id is None:
+        return [], reason or ""
+    ended = await _taken_in(asked, api, batch, batch.receipt.batch_id)
+    return (ended, "") if ended is not None else ([], "the provider is at work")
+
+
+async def _went_on(asked: Asked, api: BatchApi) -> str:
+    """Submit what came back without an answer; why it is not the end."""
+    _check_that_some_arrive(asked)
+    if _was_turned_away_just_now(asked.dossier.batches[-1]):
+        return "the provider has no room for it, and is asked again later"
+    again = await submit_missing(asked, api, asked.dossier.series)
+    return "what came back without an answer was submitted again" if again else ""
 
 
 async def _taken_in(asked: Asked, api: BatchApi, batch: Batch, batch_id: str) -> list[Usage] | None:
@@ -71,7 +84,7 @@ async def _taken_in(asked: Asked, api: BatchApi, batch: Batch, batch_id: str) ->
         return await take_in(asked, api, batch, status, is_late=is_late)
     if is_late:
         _LOG.warning("batch %s: its time is over, and it is cancelled", batch.name)
-        await api.cancel(batch_id)
+        await cancelled(api, batch, batch_id)
     return None
 
 
@@ -96,13 +109,16 @@ async def _look_for(asked: Asked, api: BatchApi, batch: Batch) -> str | None:
     elif _is_on_its_way(api, batch):
         return "a batch may be on its way to the provider"
     else:
-        await not_submitted(asked, batch, "the provider has no such batch")
+        await not_submitted(asked, batch, "the provider has no such batch", is_lost=True)
     return None
 
 
 def _is_on_its_way(api: BatchApi, batch: Batch) -> bool:
-    """Whether whoever writes the intent may still be at it. A clock that was set back makes nobody wait for ever."""
-    return abs(time.time() - batch.intent.created_at) < api.create_s * _PATIENCE
+    """Whether whoever wrote the intent may still be at it, or the provider may still hide the batch.
+
+    A clock that was set back makes nobody wait for ever.
+    """
+    return abs(time.time() - batch.intent.created_at) < TO_CREATE_S + api.attempt_s + _UNSEEN_S
 
 
 async def _decide(asked: Asked, batch: Batch, reason: str) -> None:
@@ -116,8 +132,14 @@ async def _decide(asked: Asked, batch: Batch, reason: str) -> None:
 
 
 def _check_that_some_arrive(asked: Asked) -> None:
-    lost = [batch for batch in asked.dossier.of_series(asked.dossier.series) if batch.was_not_submitted]
+    receipts = [batch.receipt for batch in asked.dossier.of_series(asked.dossier.series) if batch.receipt is not None]
+    lost = [receipt.reason for receipt in receipts if receipt.is_lost]
     if len(lost) >= _MOST_LOST:
-        reason = lost[-1].receipt.reason if lost[-1].receipt is not None else ""
-        facts = {"model": asked.question.model, "times": len(lost), "reason": reason}
-        raise ModelUnavailableError.because("XCS725", operation=asked.step.id, **facts)
+        facts = {"model": asked.question.model, "times": len(lost), "reason": lost[-1]}
+        raise ModelError.because("XCS725", operation=asked.step.id, **facts)
+
+
+def _was_turned_away_just_now(batch: Batch) -> bool:
+    """Whether the provider had no room for a batch, and has had no time to make some."""
+    is_turned_away = batch.outcome is not None and not batch.outcome.is_round and batch.receipt is not None
+    return is_turned_away and abs(time.time() - batch.intent.created_at) < _AGAIN_S

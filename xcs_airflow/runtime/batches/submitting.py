@@ -19,12 +19,16 @@ from typing import NamedTuple
 from xcs_airflow.errors import ModelError
 from xcs_airflow.runtime.batches.asked import Asked
 from xcs_airflow.runtime.batches.bookkeeping import announced, withdrawn
-from xcs_airflow.runtime.batches.documents import Batch, Intent, Receipt
+from xcs_airflow.runtime.batches.documents import Batch, Intent, Lack, Outcome, Receipt
 from xcs_airflow.runtime.batches.files import RequestFile, RequestFiles
 from xcs_airflow.runtime.books import Usage
-from xcs_airflow.runtime.models.batch import BatchApi, UnknownFateError, opened
+from xcs_airflow.runtime.models.batch import BatchApi, RefusedError, UnknownFateError, opened
 
 _LOG = logging.getLogger("xcs_airflow.runtime")
+
+TO_CREATE_S = 300.0
+"""From its intent on, creating a batch may begin for so long. Whoever comes later does not create it any more, so that others know
+when to look for it at the provider."""
 
 
 async def submitted(asked: Asked) -> list[Usage]:
@@ -33,6 +37,7 @@ async def submitted(asked: Asked) -> list[Usage]:
     When all batches have ended, everything without an answer is handed over again, from the start: somebody wants it.
     """
     dossier = asked.dossier.load()
+    await clean_up(asked)
     series = max(1, dossier.series) if dossier.open or not dossier.batches else dossier.series + 1
     async with opened(asked.question.target) as api:
         await submit_missing(asked, api, series)
@@ -86,7 +91,7 @@ def _tried(asked: Asked, series: int) -> _Tried:
     times: Counter[str] = Counter()
     answers: dict[str, str] = {}
     for batch in asked.dossier.of_series(series):
-        if batch.outcome is not None and batch.outcome.is_known:
+        if batch.outcome is not None and batch.outcome.is_round:
             times.update(batch.intent.keys)
             left_out |= {lack.key for lack in batch.outcome.lacks if not lack.is_worth_trying}
             answers |= {lack.key: lack.answer for lack in batch.outcome.lacks if lack.answer is not None}
@@ -99,35 +104,67 @@ async def _submit(asked: Asked, api: BatchApi, series: int, file: RequestFile) -
     The file goes first: it costs nothing, and what is left of it does no harm. From the intent on, whether the batch was created
     is a question for the provider.
     """
-    name, number = asked.dossier.name_of_next(series)
+    name = asked.dossier.name_of_next
     uploaded = await api.upload(file.path)
-    intent = Intent(mark=file.mark, created_at=time.time(), uploaded=uploaded, sha256=file.sha256, bytes=file.size, keys=tuple(file.keys))
-    batch = asked.dossier.begin(name, series, number, intent)
+    facts = {"mark": file.mark, "uploaded": uploaded, "sha256": file.sha256, "bytes": file.size, "keys": tuple(file.keys)}
+    until = time.monotonic() + TO_CREATE_S
+    batch = asked.dossier.begin(name, Intent(series=series, created_at=time.time(), **facts))
     if batch is None:
         return False
     try:
         if asked.purse is not None:
             await asked.purse.hold(name, asked.question.target, file.requests(asked.question))
         announced(asked, batch)
-        batch_id = await api.create(file.path, uploaded, file.mark)
+        batch_id = await api.create(file.path, uploaded, file.mark, until)
     except UnknownFateError as error:
         _LOG.warning("batch %s: it is not known whether it was submitted, and will be asked for: %s", name, error)
         return True
     except ModelError as error:
         await not_submitted(asked, batch, error.findings[0].message)
         raise
-    if asked.dossier.receive(batch, Receipt(batch_id=batch_id, created_at=time.time())):
+    asked.dossier.receive(batch, Receipt(batch_id=batch_id, created_at=time.time()))
+    asked.dossier.load()
+    if batch.is_open:
         _LOG.info("batch %s: %d requests to %s submitted as %s", name, len(file.keys), asked.question.model, batch_id)
-    elif batch.was_not_submitted:
-        _LOG.warning("batch %s: %s is cancelled, because it came so late that it was given up", name, batch_id)
-        await api.cancel(batch_id)
+    elif batch.was_not_submitted or (batch.outcome is not None and not batch.outcome.is_round):
+        await _too_late(asked, api, batch, batch_id)
     return True
 
 
-async def not_submitted(asked: Asked, batch: Batch, reason: str) -> None:
-    """Write down that a batch was not submitted, and give back what was set aside for it."""
+async def _too_late(asked: Asked, api: BatchApi, batch: Batch, batch_id: str) -> None:
+    """Somebody has given a batch up that was created after all: cancel it, and let the books say that it may be billed."""
+    reason = "it was created so late that it had been given up"
+    _LOG.warning("batch %s: %s is cancelled: %s", batch.name, batch_id, reason)
+    await cancelled(api, batch, batch_id)
+    lacks = [Lack(key=key, why="missing", reason=reason, is_worth_trying=True) for key in batch.intent.keys]  # a field, not a dict
+    asked.dossier.end(batch, Outcome.of(len(lacks), lacks, is_round=False))
+    announced(asked, batch)
+
+
+async def cancelled(api: BatchApi, batch: Batch, batch_id: str) -> None:
+    """Ask the provider to work on a batch no longer. One that cannot be cancelled has ended."""
+    try:
+        await api.cancel(batch_id)
+    except RefusedError as error:
+        _LOG.info("batch %s: %s is not cancelled: %s", batch.name, batch_id, error.findings[0].message)
+
+
+async def not_submitted(asked: Asked, batch: Batch, reason: str, *, is_lost: bool = False) -> None:
+    """Write down that a batch was not submitted, unless somebody knows better, and give back what was set aside for it."""
+    asked.dossier.receive(batch, Receipt(batch_id=None, created_at=time.time(), reason=reason, is_lost=is_lost))
+    if batch.was_not_submitted:
+        _LOG.info("batch %s was not submitted: %s", batch.name, reason)
+        await _cleaned_up(asked, batch)
+
+
+async def clean_up(asked: Asked) -> None:
+    """Do what a process that was killed left undone after it wrote down that a batch was not submitted."""
+    for batch in asked.dossier.batches:
+        if batch.was_not_submitted and batch.outcome is None:
+            await _cleaned_up(asked, batch)
+
+
+async def _cleaned_up(asked: Asked, batch: Batch) -> None:
     withdrawn(asked, batch)
     if asked.purse is not None:
         await asked.purse.release(batch.name, Decimal(0))
-    asked.dossier.receive(batch, Receipt(batch_id=None, created_at=time.time(), reason=reason))
-    _LOG.info("batch %s was not submitted: %s", batch.name, reason)

@@ -39,15 +39,15 @@ async def take_in(asked: Asked, api: BatchApi, batch: Batch, status: BatchStatus
     """
     if batch.receipt is None or batch.receipt.batch_id is None:
         return []
-    taking = _Taking(asked, api, batch, is_late=is_late)
-    with scratch() as folder:
+    with scratch() as folder, book_of(asked, batch) as book:
+        taking = _Taking(asked, api, batch, book, is_late=is_late)
         async for result in api.results(batch.receipt.batch_id, status, Path(folder)):
             taking.take(result)
-    taking.rest(status)
-    usage = taking.book.close(asked.price)
+        taking.rest(status)
+        usage = book.close(asked.price)
     if asked.purse is not None:
         await asked.purse.release(batch.name, cost_of_all(usage))
-    outcome = Outcome.of(len(batch.intent.keys), taking.lacks)
+    outcome = Outcome.of(len(batch.intent.keys), taking.lacks, is_round=not status.is_turned_away)
     asked.dossier.end(batch, outcome)
     _LOG.info("batch %s: of %d requests to %s %s", batch.name, len(batch.intent.keys), asked.question.model, outcome)
     return usage
@@ -58,15 +58,15 @@ async def give_up(asked: Asked, batch: Batch, reason: str) -> None:
     if asked.purse is not None:
         await asked.purse.release(batch.name, None)
     lacks = [Lack(key=key, why="missing", reason=reason, is_worth_trying=True) for key in batch.intent.keys]  # a field
-    asked.dossier.end(batch, Outcome.of(len(lacks), lacks, is_known=False))
+    asked.dossier.end(batch, Outcome.of(len(lacks), lacks, is_round=False))
 
 
 class _Taking:
     """The results of one batch, as they come."""
 
-    def __init__(self, asked: Asked, api: BatchApi, batch: Batch, *, is_late: bool) -> None:
-        self.book: Ledger = book_of(asked, batch)
+    def __init__(self, asked: Asked, api: BatchApi, batch: Batch, book: Ledger, *, is_late: bool) -> None:
         self.lacks: list[Lack] = []
+        self._book = book
         self._asked = asked
         self._api = api
         self._name = batch.name
@@ -102,7 +102,7 @@ class _Taking:
         try:
             answer = self._api.read(result.document)
         except AttemptError as error:
-            self.book.fail(account, "unknown" if error.may_be_billed else "refused", error.reason)
+            self._book.fail(account, "unknown" if error.may_be_billed else "refused", error.reason)
             self._lack(key, "rejected", error.reason, is_worth_trying=error.blame == "busy")
             return
         try:
@@ -117,22 +117,22 @@ class _Taking:
             if len(self._good) == _GROUP:
                 self._remember()
             return
-        self.book.settle(account, answer, "discarded", billed_as=self._billed_as, seconds=0)
+        self._book.settle(account, answer, "discarded", billed_as=self._billed_as, seconds=0)
 
     def _remember(self) -> None:
         """Make a group of answers safe, and then settle it."""
         good, self._good = self._good, {}
         self._asked.remember(good)
         for answer in good.values():
-            self.book.settle(self._asked.account, answer, "answered", billed_as=self._billed_as, seconds=0)
-        self.book.flush()
+            self._book.settle(self._asked.account, answer, "answered", billed_as=self._billed_as, seconds=0)
+        self._book.flush()
 
     def _lacking(self, key: str, result: BatchResult) -> None:
         kind, may_succeed = result.kind, result.may_succeed
         if kind == "cancelled" and self._is_late:
             kind, may_succeed = "expired", True
         # Providers bill answers. Where one says nothing, nobody knows.
-        self.book.fail(self._asked.account, "unknown" if kind == "missing" else "refused", result.reason)
+        self._book.fail(self._asked.account, "unknown" if kind == "missing" else "refused", result.reason)
         if kind != "succeeded":
             self._lack(key, kind, result.reason, is_worth_trying=may_succeed)
 

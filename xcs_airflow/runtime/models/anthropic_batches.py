@@ -27,6 +27,7 @@ from xcs_airflow.runtime.models.batch import (
     NotToldYetError,
     Office,
     RefusedError,
+    ResultFile,
     Sought,
     documents_in,
 )
@@ -58,7 +59,7 @@ class AnthropicBatches:
 
     def __init__(self, office: Office) -> None:
         self._office = office
-        self.create_s = office.target.route.timeout_s * FILE_PATIENCE
+        self.attempt_s = office.target.route.timeout_s * FILE_PATIENCE
 
     def line(self, custom_id: str, request: ModelRequest) -> bytes:
         """One request, as it stands in a file."""
@@ -72,9 +73,9 @@ class AnthropicBatches:
         """Nothing: requests go with the call that creates the batch."""
         return ""
 
-    async def create(self, file: Path, uploaded: str, mark: str) -> str:  # noqa: ARG002  # the ids of the requests have the mark
+    async def create(self, file: Path, uploaded: str, mark: str, until: float) -> str:  # noqa: ARG002  # the requests' ids have the mark
         """Let a file be worked on; gives the batch's id."""
-        return await self._office.created("/messages/batches", file)
+        return await self._office.created("/messages/batches", file, until)
 
     async def find(self, sought: Sought) -> str | None:
         """The id of the batch whose requests have a mark; None when the account has none."""
@@ -88,10 +89,10 @@ class AnthropicBatches:
             batches = page.get("data") or []
             young = [batch for batch in batches if _created_at(batch) >= sought.since - _CLOCKS_DIFFER_S]
             for batch in young:
-                if sum((batch.get("request_counts") or {}).values()) == sought.requests:
+                if sum(_counts(batch).values()) == sought.requests:
                     if batch.get("processing_status") != "ended":
                         is_one_at_work = True
-                    elif await self._is_marked(str(batch["id"]), sought.mark):
+                    elif await self._is_marked(batch, sought.mark):
                         return str(batch["id"])
             # The newest come first.
             if not page.get("has_more") or not young:
@@ -108,25 +109,29 @@ class AnthropicBatches:
     async def status(self, batch_id: str) -> BatchStatus:
         """How far a batch is."""
         batch = await self._office.get(f"/messages/batches/{quote(batch_id, safe='')}")
-        return BatchStatus(batch.get("processing_status") == "ended", reason="the batch has ended without it")
+        results = ResultFile(str(batch.get("id") or batch_id), sum(_counts(batch).values()))
+        return BatchStatus(batch.get("processing_status") == "ended", (results,), reason="the batch has ended without it")
 
-    async def results(self, batch_id: str, status: BatchStatus, folder: Path) -> AsyncIterator[BatchResult]:  # noqa: ARG002
+    async def results(self, batch_id: str, status: BatchStatus, folder: Path) -> AsyncIterator[BatchResult]:
         """The results of a batch."""
-        # By id, not by the address that the provider names, which might lead the key elsewhere.
-        for line in documents_in(await self._fetched(batch_id, folder)):
-            yield self._result(line)
+        for file in status.files:
+            for line in documents_in(await self._fetched(batch_id, file.results, folder)):
+                yield self._result(line)
 
     async def cancel(self, batch_id: str) -> None:
         """Ask that no further request is worked on."""
         await self._office.post(f"/messages/batches/{quote(batch_id, safe='')}/cancel")
 
-    async def _fetched(self, batch_id: str, folder: Path) -> Path:
-        return await self._office.fetched(f"/messages/batches/{quote(batch_id, safe='')}/results", folder / "results.jsonl")
+    async def _fetched(self, batch_id: str, results: int, folder: Path) -> Path:
+        # By id, not by the address that the provider names, which might lead the key elsewhere.
+        path = f"/messages/batches/{quote(batch_id, safe='')}/results"
+        return await self._office.fetched(path, folder / "results.jsonl", results)
 
-    async def _is_marked(self, batch_id: str, mark: str) -> bool:
+    async def _is_marked(self, batch: dict[str, Any], mark: str) -> bool:
+        batch_id = str(batch["id"])
         with tempfile.TemporaryDirectory() as folder:
             try:
-                file = await self._fetched(batch_id, Path(folder))
+                file = await self._fetched(batch_id, sum(_counts(batch).values()), Path(folder))
             except RefusedError as error:
                 message = f"the results of {batch_id} cannot be read: {error.findings[0].message}"
                 raise NotToldError(message) from None
@@ -147,6 +152,12 @@ class AnthropicBatches:
         word, message = str(inner.get("type") or told), str(inner.get("message") or f"the request is {told}")
         may_succeed = kind == "expired" or (kind == "errored" and word in _PASSING)
         return BatchResult(custom_id, kind, None, self._office.redacted(f"{word}: {message}" if inner else message), may_succeed)
+
+
+def _counts(batch: dict[str, Any]) -> dict[str, int]:
+    """How many requests there are of each kind. Those that are not done yet count, too."""
+    counts = batch.get("request_counts")
+    return {name: count for name, count in counts.items() if isinstance(count, int)} if isinstance(counts, dict) else {}
 
 
 def _created_at(batch: dict[str, Any]) -> float:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
@@ -30,9 +32,10 @@ _LONGEST_WAIT_S = 120.0
 FILE_PATIENCE = 10
 """A file of requests or results may take so many times as long as a call."""
 
-_OK = 200
-_NOT_CREATED = frozenset({429, 503, 529})
-"""Too many requests, not available, overloaded: what is answered so was turned away at the door."""
+_GOOD = range(200, 300)
+_NOT_CREATED = frozenset({429, 529})
+"""Too many requests, overloaded: what is answered so was turned away at the door. 503 is not: proxies say so about what they have
+passed on ("upstream connect error or disconnect/reset before headers")."""
 
 _MAYBE = frozenset({408, 409})
 """Too slow, or in conflict, perhaps with itself: what is answered so may have come through all the same."""
@@ -59,22 +62,36 @@ class BatchResult(NamedTuple):
     may_succeed: bool = False
 
 
+class ResultFile(NamedTuple):
+    """A file of results.
+
+    Attributes:
+        name: Its name at the provider.
+        results: How many the provider says are in it, at least.
+    """
+
+    name: str
+    results: int = 0
+
+
 class BatchStatus(NamedTuple):
     """How far a batch is.
 
     Attributes:
         has_ended: Whether all results there will ever be are there.
-        files: The names of its result files.
+        files: Its result files.
         rest: What became of requests of which the results say nothing.
         reason: Why, for people.
         may_succeed: Whether they may be answered another time.
+        is_turned_away: Whether the provider had no room for the batch, and has worked on nothing.
     """
 
     has_ended: bool
-    files: tuple[str, ...] = ()
+    files: tuple[ResultFile, ...] = ()
     rest: Kind = "missing"
     reason: str = ""
     may_succeed: bool = True
+    is_turned_away: bool = False
 
 
 class Sought(NamedTuple):
@@ -82,11 +99,13 @@ class Sought(NamedTuple):
 
     Attributes:
         mark: A word that nobody else uses: in the batch's metadata where there are any, and at the beginning of all its ids.
+        uploaded: The provider's name of its file, which no other batch has; empty where there is none.
         requests: How many it has.
         since: When it cannot have been created yet, in seconds since 1970.
     """
 
     mark: str
+    uploaded: str
     requests: int
     since: float
 
@@ -117,11 +136,11 @@ class BatchApi(Protocol):
 
     Attributes:
         form: How requests stand in a file.
-        create_s: How long creating a batch takes at most. When that is over, one that is not there will not come any more.
+        attempt_s: How long one attempt to create a batch takes at most.
     """
 
     form: FileForm
-    create_s: float
+    attempt_s: float
 
     def line(self, custom_id: str, request: ModelRequest) -> bytes:
         """One request, as it stands in a file."""
@@ -136,8 +155,14 @@ class BatchApi(Protocol):
     async def upload(self, file: Path) -> str:
         """Hand over a file of requests, which costs nothing; gives its name there."""
 
-    async def create(self, file: Path, uploaded: str, mark: str) -> str:
+    async def create(self, file: Path, uploaded: str, mark: str, until: float) -> str:
         """Let a file be worked on, which costs money; gives the batch's id.
+
+        Args:
+            file: The requests.
+            uploaded: The provider's name of the file.
+            mark: What the batch is to be found by.
+            until: When no attempt may begin any more, by `time.monotonic`.
 
         Raises:
             UnknownFateError: It may or may not have been created.
@@ -228,8 +253,13 @@ class Office:
 
         return self._document(await self._asked(send))
 
-    async def created(self, path: str, body: bytes | Path) -> str:
+    async def created(self, path: str, body: bytes | Path, until: float) -> str:
         """Send what must not be sent twice, a document or a file that holds one; gives the id that comes back.
+
+        Args:
+            path: Where to.
+            body: The document.
+            until: When it may not be sent any more, by `time.monotonic`.
 
         Raises:
             UnknownFateError: It may or may not have arrived.
@@ -253,22 +283,42 @@ class Office:
                 raise UnknownFateError(failure(self.target, self.dialect, *done).reason)
             return done
 
-        answer = await self._asked(create)
+        answer = await self._asked(create, until)
         try:
             return str(json.loads(answer.content)["id"])
         except (ValueError, KeyError, TypeError, RecursionError):
             reason = "the answer names no batch"
             raise UnknownFateError(reason) from None
 
-    async def fetched(self, path: str, into: Path) -> Path:
-        """Take a file from the provider; gives where it is."""
+    async def fetched(self, path: str, into: Path, documents: int) -> Path:
+        """Take a file of documents from the provider; gives where it is.
+
+        A connection that breaks can look like the end of a file. So one that has fewer documents than the provider says is taken
+        again; when it ends at the same place, it is all there is.
+
+        Args:
+            path: Where it is there.
+            into: Where it is to be here.
+            documents: How many the provider says it has, at least.
+
+        Raises:
+            ModelUnavailableError: It ends at another place each time (XCS724).
+        """
 
         async def fetch() -> Exchanged:
             with into.open("wb") as content:
                 return await self._files.exchange(self._at(path), None, method="GET", into=content)
 
-        await self._asked(fetch)
-        return into
+        sizes: set[int] = set()
+        for _ in range(_ATTEMPTS):
+            await self._asked(fetch)
+            found, size = _measured(into)
+            if found >= documents or size in sizes:
+                return into
+            _LOG.info("%d of %d results came for %s: they are fetched again", found, documents, self.target.model)
+            sizes.add(size)
+        reason = f"its results are never complete: {found} of {documents} came"
+        raise ModelUnavailableError.because("XCS724", model=self.target.model, attempts=_ATTEMPTS, reason=reason)
 
     def redacted(self, reason: str) -> str:
         """A reason in one line, short, and without the key."""
@@ -277,12 +327,15 @@ class Office:
     def _at(self, path: str) -> URL:
         return self._url(self.target.address + path)
 
-    async def _asked(self, attempt: Callable[[], Awaitable[Exchanged]]) -> Exchanged:
-        """One good answer, asked for again where that may help."""
+    async def _asked(self, attempt: Callable[[], Awaitable[Exchanged]], until: float = inf) -> Exchanged:
+        """One good answer, asked for again where that may help and the time is not over."""
         for failed in range(1, _ATTEMPTS + 1):
             try:
+                if time.monotonic() > until:
+                    reason = "the time for it is over"
+                    raise ModelUnavailableError.because("XCS724", model=self.target.model, attempts=failed - 1, reason=reason)
                 done = await attempt()
-                if done.status == _OK:
+                if done.status in _GOOD:
                     return done
                 raise failure(self.target, self.dialect, *done)
             except AttemptError as error:
@@ -290,7 +343,7 @@ class Office:
                 if error.blame != "busy":
                     raise RefusedError.because("XCS723", model=model, reason=error.reason) from None
                 wait_s = error.retry_after_s if error.retry_after_s is not None else backoff_s(failed)
-                if failed == _ATTEMPTS or wait_s > _LONGEST_WAIT_S:
+                if failed == _ATTEMPTS or wait_s > min(_LONGEST_WAIT_S, until - time.monotonic()):
                     raise ModelUnavailableError.because("XCS724", model=model, attempts=failed, reason=error.reason) from None
                 _LOG.info("the batch API for %s is asked again in %.1f s: %s", model, wait_s, error.reason)
             await asyncio.sleep(wait_s)
@@ -322,3 +375,8 @@ def documents_in(file: Path) -> Iterator[dict[str, Any]]:
                 yield document
             elif line.strip():
                 _LOG.warning("line %d of a batch's results is no document, and is left out", number)
+
+
+def _measured(file: Path) -> tuple[int, int]:
+    """How many documents a file has, and how many bytes."""
+    return sum(1 for _ in documents_in(file)), file.stat().st_size

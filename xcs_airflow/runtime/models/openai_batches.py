@@ -20,9 +20,11 @@ from xcs_airflow.runtime.models.batch import (
     NotToldError,
     Office,
     RefusedError,
+    ResultFile,
     Sought,
     documents_in,
 )
+from xcs_airflow.runtime.models.http import count_in
 from xcs_airflow.runtime.models.openai_compatible import DIALECT
 from xcs_airflow.runtime.models.provider import ModelAnswer, ModelRequest
 from xcs_airflow.runtime.models.routes import Target
@@ -57,7 +59,7 @@ class OpenAIBatches:
 
     def __init__(self, office: Office) -> None:
         self._office = office
-        self.create_s = office.target.route.timeout_s
+        self.attempt_s = office.target.route.timeout_s
         version = urlsplit(office.target.address).path.rstrip("/").rpartition("/")[2] or "v1"
         self._endpoint = f"/{version}{DIALECT.path}"
 
@@ -81,13 +83,13 @@ class OpenAIBatches:
 
         return str((await self._office.sent("/files", file, form))["id"])
 
-    async def create(self, file: Path, uploaded: str, mark: str) -> str:  # noqa: ARG002  # the file is there already
+    async def create(self, file: Path, uploaded: str, mark: str, until: float) -> str:  # noqa: ARG002  # the file is there already
         """Let a file be worked on; gives the batch's id."""
         document = {"input_file_id": uploaded, "endpoint": self._endpoint, "completion_window": "24h", "metadata": {_MARK: mark}}
-        return await self._office.created("/batches", json.dumps(document).encode())
+        return await self._office.created("/batches", json.dumps(document).encode(), until)
 
     async def find(self, sought: Sought) -> str | None:
-        """The id of the batch whose metadata have a mark; None when the account has none."""
+        """The id of the batch that was made of a file, or whose metadata have its mark; None when the account has none."""
         after: dict[str, str] = {}
         for _ in range(_MOST_PAGES):
             try:
@@ -96,7 +98,9 @@ class OpenAIBatches:
                 raise NotToldError(error.findings[0].message) from None
             batches = page.get("data") or []
             for batch in batches:
-                if (batch.get("metadata") or {}).get(_MARK) == sought.mark:
+                metadata = batch.get("metadata")
+                is_marked = isinstance(metadata, dict) and metadata.get(_MARK) == sought.mark
+                if is_marked or batch.get("input_file_id") == sought.uploaded:
                     return str(batch["id"])
             # The newest come first.
             if not page.get("has_more") or not batches or _is_older(batches[-1], sought.since):
@@ -111,16 +115,19 @@ class OpenAIBatches:
         state = str(batch.get("status"))
         if state not in _RESTS:
             return BatchStatus(has_ended=False)
-        files = tuple(str(batch[name]) for name in ("output_file_id", "error_file_id") if batch.get(name))
+        counts = batch.get("request_counts")
+        named = {"output_file_id": "completed", "error_file_id": "failed"}
+        files = tuple(ResultFile(str(batch[name]), count_in(counts, kind) or 0) for name, kind in named.items() if batch.get(name))
         errors = [error for error in (batch.get("errors") or {}).get("data") or [] if isinstance(error, dict)]
         reason = self._office.redacted("; ".join(str(error.get("message")) for error in errors[:3]) or f"the batch is {state}")
-        is_passing = bool(errors) and all(error.get("code") in _PASSING for error in errors)
-        return BatchStatus(True, files, _RESTS[state], reason, may_succeed=is_passing if state == "failed" else state != "cancelled")
+        is_passing = state == "failed" and bool(errors) and all(error.get("code") in _PASSING for error in errors)
+        may_succeed = is_passing if state == "failed" else state != "cancelled"
+        return BatchStatus(True, files, _RESTS[state], reason, may_succeed, is_turned_away=is_passing)
 
     async def results(self, batch_id: str, status: BatchStatus, folder: Path) -> AsyncIterator[BatchResult]:  # noqa: ARG002
         """The results of a batch: what succeeded, then what did not."""
-        for name in status.files:
-            file = await self._office.fetched(f"/files/{quote(name, safe='')}/content", folder / "results.jsonl")
+        for name, results in status.files:
+            file = await self._office.fetched(f"/files/{quote(name, safe='')}/content", folder / "results.jsonl", results)
             for line in documents_in(file):
                 yield self._result(line)
 

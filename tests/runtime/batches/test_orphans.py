@@ -1,0 +1,116 @@
+"""Batches of which nobody knows whether they were submitted: they are looked for, and nothing is paid twice."""
+
+from pathlib import Path
+
+import pytest
+
+from xcs_airflow.errors import ModelError
+from xcs_airflow.runtime.batches.documents import CLASSES
+
+from .lab import LONG_AGO_S
+
+
+@pytest.mark.parametrize("fault", ["lost", "torn"])
+def test_a_batch_whose_confirmation_is_lost_is_found(lab, fault):
+    lab.server.faults["create"] = [fault]
+    lab.submit()
+    assert "001" not in lab.documents("receipt")
+    for batch in lab.server.batches.values():
+        lab.server.finish(batch)
+    lab.wait()
+    assert lab.collect() == lab.answers
+    assert lab.server.billed == lab.once
+    assert len(lab.server.batches) == 1
+
+
+def test_a_batch_is_found_by_its_file_where_metadata_are_not_kept(openai):
+    openai.server.keeps_metadata = False
+    openai.server.faults["create"] = ["lost"]
+    assert openai.run() == openai.answers
+    assert openai.server.billed == openai.once
+
+
+def test_a_batch_is_found_among_many(lab):
+    lab.server.page = 2
+    lab.server.faults["create"] = ["lost"]
+    lab.submit()
+    (mine,) = lab.server.batches.values()
+    for _ in range(7):
+        lab.server.add([{**request, "custom_id": f"x{request['custom_id'][1:]}"} for request in mine.requests], None, "other")
+    for batch in lab.server.batches.values():
+        batch.state, batch.fates = "ended", {request["custom_id"]: "succeeded" for request in batch.requests}
+    lab.server.billed = lab.once
+    lab.wait()
+    assert lab.collect() == lab.answers
+    assert lab.documents("receipt")["001"]["batch_id"] == mine.id
+
+
+def test_a_batch_the_list_shows_late_is_waited_for(lab):
+    lab.server.lag = 3
+    lab.server.faults["create"] = ["lost"]
+    lab.submit()
+    for batch in lab.server.batches.values():
+        lab.server.finish(batch)
+    assert lab.wait(step_s=60) > 3
+    assert lab.collect() == lab.answers
+    assert lab.server.billed == lab.once
+
+
+@pytest.mark.parametrize("fault", ["unheard", 500, 503])
+def test_a_batch_that_never_arrived_is_submitted_again_when_that_is_sure(lab, fault):
+    lab.server.faults["create"] = [fault]
+    lab.submit()
+    assert not lab.poll()
+    assert "may be on its way" in lab.reason
+    assert lab.server.asked["create"] == 1
+    lab.later_s = LONG_AGO_S
+    lab.wait()
+    assert lab.collect() == lab.answers
+    assert lab.server.billed == lab.once
+
+
+def test_batches_that_get_lost_again_and_again_are_no_longer_sent(lab):
+    lab.server.faults["create"] = ["unheard"] * 10
+    lab.submit()
+    with pytest.raises(ModelError, match="XCS725") as caught:
+        lab.wait(step_s=LONG_AGO_S)
+    assert not caught.value.retryable
+    assert lab.server.asked["create"] == 5
+    assert sum(lab.server.billed.values()) == 0
+
+
+def test_an_orphan_is_a_question_to_a_person_where_the_provider_cannot_be_searched(lab):
+    lab.server.faults["create"] = ["lost"]
+    lab.server.faults["list"] = [404] * 100
+    lab.submit()
+    assert not lab.poll()
+    lab.later_s = LONG_AGO_S
+    with pytest.raises(ModelError, match="XCS722") as caught:
+        lab.poll()
+    assert not caught.value.retryable
+    (intent,) = lab.documents("intent").values()
+    assert intent["mark"] in str(caught.value)
+    assert lab.server.asked["create"] == 1
+    place = str(caught.value).partition("} into ")[2].split()[0]
+    (batch,) = lab.server.batches
+    Path(lab.settings.store, place).write_text(f'{{"batch_id": "{batch}"}}')
+    lab.wait()
+    assert lab.collect() == lab.answers
+    assert lab.server.billed == lab.once
+
+
+def test_an_orphan_is_submitted_again_where_that_is_allowed_and_the_books_say_so(lab):
+    lab.manifest = lab.lowered(on_orphan="resubmit")
+    lab.server.faults["create"] = ["lost"]
+    lab.server.faults["list"] = [404] * 100
+    lab.submit()
+    for batch in lab.server.batches.values():
+        lab.server.finish(batch)
+    lab.later_s = LONG_AGO_S
+    lab.wait()
+    assert lab.collect() == lab.answers
+    assert set(lab.server.billed.values()) == {2}
+    usage = lab.usage()
+    assert (usage.calls, usage.possibly_billed) == (6, 6)
+    assert [sum(outcome.values()) for outcome in lab.outcomes] == [6, 6]
+    assert set(lab.outcomes[0]) == set(CLASSES)
