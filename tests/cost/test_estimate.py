@@ -53,6 +53,20 @@ def test_calls_in_flight_and_shards_shorten_a_run_in_full_waves():
     assert estimate(Graph([LOAD, ask("a", batch=batch, shards=2)])).of("a").duration_s.expected == 2 * 2
 
 
+def test_calls_through_a_batch_api_cost_half_and_take_as_long_as_the_batch():
+    batch = BatchPolicy(group="g", mechanism="provider_batch")
+    found = estimate(Graph([LOAD, ask("a", batch=batch)])).of("a")
+    assert found.cost_usd.expected == 40 * CALL_USD / 2
+    assert found.cost_usd.is_complete
+    assert found.duration_s.expected == 3600
+
+
+def test_a_batch_whose_discount_nobody_knows_has_no_price():
+    batch = BatchPolicy(group="g", mechanism="provider_batch")
+    found = estimate(Graph([LOAD, ask("a", batch=batch, metadata={"model": "groq/llama-3.1-8b-instant"})])).of("a")
+    assert found.cost_usd.unknown == ("groq/llama-3.1-8b-instant",)
+
+
 def test_operations_of_a_group_share_its_calls_in_flight():
     batch = BatchPolicy(group="g", in_flight=16)
     found = estimate(Graph([LOAD, ask("a", batch=batch), ask("b", batch=batch)]))

@@ -94,6 +94,53 @@ def test_cached_tokens_cost_what_input_costs_where_no_rate_is_given(tmp_path):
     assert book.price("a/b", 1_000_000, 0, 500_000) == 2
 
 
+@pytest.mark.parametrize("provider", [found for found in providers if found.id in ("openai", "anthropic")], ids=lambda found: found.id)
+def test_a_batch_costs_what_genai_prices_says_where_it_has_a_batch_price(provider):
+    """It has none for many models, and then says what a live call costs."""
+    book = PriceBook.load()
+    compared = 0
+    for model in provider.models:
+        for tokens in [(100_000, 0, 0), (0, 100_000, 0), (100_000, 100_000, 90_000)]:  # one tier of all
+            usage = Usage(input_tokens=tokens[0], output_tokens=tokens[1], cache_read_tokens=tokens[2])
+            how = {"model_ref": model.id, "provider_id": provider.id, "genai_request_timestamp": AS_OF}
+            found, live = book.price(f"{provider.id}/{model.id}", *tokens, is_batch=True), book.price(f"{provider.id}/{model.id}", *tokens)
+            if found is None or model.id.startswith("gpt-image"):  # no text
+                continue
+            expected = calc_price(usage, **how, price_context={"processing": "batch"}).total_price
+            if expected != live:
+                assert float(found) == pytest.approx(float(expected), rel=0.01)  # they publish some prices rounded to a cent
+                compared += 1
+    assert compared > 40
+
+
+def test_a_batch_of_anybody_else_has_no_known_price():
+    book = PriceBook.load()
+    for model in ("google/gemini-2.5-flash", "groq/llama-3.1-8b-instant", "openrouter/openai/gpt-4o", "gpt-4.1-mini", "local/x"):
+        assert book.price(model, 1_000, 1_000, is_batch=True) is None
+
+
+def test_discounts_for_batch_and_prompt_cache_combine_as_the_provider_says():
+    book = PriceBook.load()
+    million = 1_000_000
+    assert book.price("anthropic/claude-haiku-4-5", million, 0) == 1
+    assert book.price("anthropic/claude-haiku-4-5", million, 0, million) == Decimal("0.10")
+    assert book.price("anthropic/claude-haiku-4-5", million, 0, million, is_batch=True) == Decimal("0.05")
+    assert book.price("openai/gpt-5-mini", million, 0, million, is_batch=True) == Decimal("0.0125")
+    assert book.price("openai/gpt-4.1-mini", million, 0, is_batch=True) == Decimal("0.20")
+    assert book.price("openai/gpt-4.1-mini", million, 0, million, is_batch=True) == Decimal("0.10")  # as live: no second discount
+    assert book.price("openai/gpt-4o", million, 0, million, is_batch=True) == book.price("openai/gpt-4o", million, 0, is_batch=True)
+
+
+def test_a_users_file_says_what_its_models_cost_in_a_batch(tmp_path):
+    models = {"openai/gpt-4.1-mini": {**RATES, "batch_share": "0.4"}, "ours/model": RATES}
+    book = PriceBook.load(write(tmp_path, {**FILE, "models": models}))
+    assert book.price("openai/gpt-4.1-mini", 1_000_000, 1_000_000, is_batch=True) == Decimal("3.00")
+    assert book.price("openai/gpt-4.1-mini", 1_000_000, 0, 1_000_000, is_batch=True) == Decimal("0.060")
+    assert book.price("ours/model", 1_000, 1_000, is_batch=True) is None
+    with pytest.raises(PlanError, match="batch_share"):
+        PriceBook.load(write(tmp_path, {**FILE, "models": {"a/b": {**RATES, "batch_share": 2}}}))
+
+
 def test_every_fault_of_a_price_file_is_reported_at_once(tmp_path):
     bad = {"as_of": "yesterday", "models": {"a/b": {"input_per_million_usd": -1, "output_per_million_usd": "much", "typo": 1}}}
     with pytest.raises(PlanError) as caught:

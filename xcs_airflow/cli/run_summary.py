@@ -53,6 +53,8 @@ def _at_least(amount: Decimal, *, is_complete: bool) -> str:
 
 def _remarks(used: Usage) -> list[str]:
     remarks = [f"{used.hits:,} answers came from the cache, {used.duplicates:,} were shared with an equal question"]
+    if used.saved_by_batch_usd:
+        remarks.append(f"calls in batches cost {usd(used.saved_by_batch_usd)} less than live")
     if used.possibly_billed:
         remarks.append(f"{used.possibly_billed:,} calls may have been billed, although no answer came")
     return remarks

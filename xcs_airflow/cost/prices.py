@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache, lru_cache
@@ -32,6 +32,9 @@ _DATA = Path(__file__).parent / "data" / "prices.json"
 _PACKAGE = "genai-prices"
 _MILLION = Decimal(1_000_000)
 _DATE = r"^\d{4}-\d{2}-\d{2}$"
+
+LivePrice = Callable[[int, int, int], Decimal | None]
+"""The price of a live call with so many tokens of input, output and cached input."""
 
 
 class Rates(Frozen):
@@ -61,18 +64,23 @@ class _FileRates(Rates):
     output_per_million_usd: Decimal = Field(ge=0)
 
 
+class _OwnRates(_FileRates):
+    batch_share: Decimal | None = Field(default=None, ge=0, le=1)
+
+
 class PriceFile(Frozen):
     """The prices a user gives: JSON or TOML.
 
     Attributes:
         source: Where they come from: an address, a contract.
         as_of: The date, YYYY-MM-DD, they were looked up.
-        models: Rates by model, each `provider/name` as in the pipeline.
+        models: Rates by model, each `provider/name` as in the pipeline; `batch_share` is what a call costs in a provider's batch, as
+            a share of its live price.
     """
 
     source: str
     as_of: str = Field(pattern=_DATE)
-    models: dict[str, _FileRates]
+    models: dict[str, _OwnRates]
 
 
 class _KnownRow(_FileRates):
@@ -81,9 +89,45 @@ class _KnownRow(_FileRates):
     source: str
 
 
+class BatchDiscount(Frozen):
+    """What calls cost in a provider's batch, as a share of what they cost live.
+
+    Attributes:
+        share: Of the price of input and output.
+        cached_share: Of the price of input from the provider's prompt cache: 1 where only one of the two discounts is given.
+    """
+
+    share: Decimal = Field(ge=0, le=1)
+    cached_share: Decimal = Field(ge=0, le=1)
+
+    def price(self, live: LivePrice, input_tokens: int, output_tokens: int, cached_tokens: int) -> Decimal | None:
+        """The price of one call; None when its live price is not known.
+
+        Args:
+            live: What calls cost live, given their tokens.
+            input_tokens: All of them.
+            output_tokens: All of them.
+            cached_tokens: Of the input, those from the prompt cache. They never cost more than others do in the batch.
+        """
+        whole = live(input_tokens, output_tokens, cached_tokens)
+        if whole is None or self.cached_share == self.share or not cached_tokens:
+            return None if whole is None else whole * self.share
+        cached, fresh = live(cached_tokens, 0, cached_tokens), live(cached_tokens, 0, 0)
+        if cached is None or fresh is None:
+            return None
+        return (whole - cached) * self.share + min(cached * self.cached_share, fresh * self.share)
+
+
+class _KnownDiscount(BatchDiscount):
+    prefix: str
+    as_of: str = Field(pattern=_DATE)
+    source: str
+
+
 class _KnownData(Frozen):
     as_of: str = Field(pattern=_DATE)
     models: tuple[_KnownRow, ...]
+    batches: tuple[_KnownDiscount, ...]
 
 
 @dataclass(frozen=True)
@@ -95,7 +139,7 @@ class PriceBook:
     """
 
     source: PriceSource
-    _overrides: Mapping[str, Rates] = field(default_factory=dict, repr=False)
+    _overrides: Mapping[str, _OwnRates] = field(default_factory=dict, repr=False)
 
     @classmethod
     def load(cls, overrides: Path | None = None) -> Self:
@@ -122,12 +166,19 @@ class PriceBook:
             cached_tokens: Input tokens that came from the provider's prompt cache.
             is_batch: Whether it goes through the provider's batch API.
         """
+        tokens = input_tokens, output_tokens, cached_tokens
         if is_batch:
-            return None
+            discount = self._discount(model)
+            return None if discount is None else discount.price(lambda *of: self.price(model, *of), *tokens)
         rates = self._overrides.get(model) or _known_rates(model)
-        if rates is not None:
-            return rates.price(input_tokens, output_tokens, cached_tokens)
-        return _table_price(model, input_tokens, output_tokens, cached_tokens)
+        return _table_price(model, *tokens) if rates is None else rates.price(*tokens)
+
+    def _discount(self, model: str) -> BatchDiscount | None:
+        """What a model costs in a batch; None when nobody knows. A model in the user's file is priced by the file alone."""
+        own = self._overrides.get(model)
+        if own is None:
+            return _known_discount(model)
+        return None if own.batch_share is None else BatchDiscount(share=own.batch_share, cached_share=own.batch_share)
 
 
 def read_price_file(path: Path) -> PriceFile:
@@ -167,6 +218,11 @@ def _known_data() -> _KnownData:
 @cache
 def _known_rates(model: str) -> Rates | None:
     return next((row for row in _known_data().models if model.startswith(row.prefix)), None)
+
+
+@cache
+def _known_discount(model: str) -> BatchDiscount | None:
+    return next((row for row in _known_data().batches if model.startswith(row.prefix)), None)
 
 
 @cache

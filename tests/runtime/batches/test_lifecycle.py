@@ -14,6 +14,7 @@ def test_answers_come_back_in_order_whatever_order_the_results_have(lab):
     usage = lab.usage()
     assert (usage.rows, usage.calls, usage.possibly_billed) == (6, 6, 0)
     assert (usage.input_tokens, usage.output_tokens) == (60, 12)
+    assert usage.billed_cost_usd == usage.saved_by_batch_usd == usage.list_cost_usd / 2 > 0
 
 
 def test_every_task_may_be_started_again(lab):
