@@ -1,5 +1,7 @@
 """What the network does: calls that break, and when they are made again."""
 
+from pathlib import Path
+
 import pytest
 
 from xcs_airflow.errors import ModelError, ModelUnavailableError
@@ -34,6 +36,7 @@ def test_a_provider_that_is_down_is_asked_later(lab, endpoint, fault):
     lab.server.faults[endpoint] = [fault] * (5 if isinstance(fault, int) else 10)  # a broken connection is tried twice
     with pytest.raises(ModelUnavailableError, match="XCS724"):
         lab.wait()
+    assert not list(Path(lab.settings.store, ".partial").iterdir())
     lab.wait()
     assert lab.collect() == lab.answers
     assert lab.server.billed == lab.once
