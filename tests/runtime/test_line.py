@@ -11,6 +11,7 @@ from xcs_airflow.runtime.line import Line
 from xcs_airflow.runtime.models import AttemptError, ModelAnswer
 from xcs_airflow.runtime.pacing import Pacing
 from xcs_airflow.runtime.question import Question
+from xcs_airflow.runtime.slots import Slots
 
 MESSAGES = [{"role": "user", "content": "x"}]
 
@@ -71,7 +72,7 @@ def line(monkeypatch, settings, call):
     def make(script, *, in_flight=8, appender=None, attempts=5):
         question = Question("step", call(), CacheRule(), settings, attempts)
         pacing = Pacing(in_flight, clock=lambda: script.now, sleep=script.sleep)
-        made = Line(script, pacing, asyncio.Semaphore(in_flight), Ledger((lambda: appender) if appender else None))
+        made = Line(script, pacing, Slots(in_flight), Ledger((lambda: appender) if appender else None))
         monkeypatch.setattr("xcs_airflow.runtime.line.asyncio.sleep", script.sleep)
 
         async def ask(remaining=1):
@@ -202,6 +203,32 @@ def test_a_ledger_that_cannot_be_written_keeps_calls_from_being_made(line):
     with pytest.raises(ZeroDivisionError):
         asyncio.run(ask())
     assert script.replies == [OK]
+
+
+def test_an_answer_keeps_its_place_until_its_call_is_settled(line):
+    made, _, ask = line(Script(OK, OK), in_flight=1, appender=Memory())
+
+    async def run():
+        first = await ask()
+        second = asyncio.ensure_future(ask())
+        for _ in range(10):
+            await asyncio.tasks.sleep(0)
+        assert not second.done()
+        made.settle(ask.question, first, "answered")
+        return await asyncio.wait_for(second, 20)
+
+    assert asyncio.run(run()).answer is OK
+
+
+def test_an_attempt_that_fails_leaves_its_place(line):
+    _, _, ask = line(Script(AttemptError("no", blame="row"), OK), in_flight=1)
+
+    async def run():
+        with pytest.raises(ModelError):
+            await ask()
+        return await asyncio.wait_for(ask(), 20)
+
+    assert asyncio.run(run()).answer is OK
 
 
 def test_where_keeping_a_record_is_slow_one_intent_announces_many_calls(line):

@@ -95,6 +95,20 @@ def test_an_answer_is_settled_only_when_it_is_safe(answers, cache, model, monkey
     assert segment.events == ["rows", "intent", "settled"]
 
 
+def test_books_that_cannot_be_kept_end_the_task_and_not_its_patience(answers, cache, model, monkeypatch):
+    """The answers that came are remembered all the same."""
+    segment = Segment()
+
+    def write(*lines):
+        if any(b"settled" in line for line in lines):
+            raise OSError(28, "No space left on device")
+
+    segment.write = write
+    with pytest.raises(OSError, match="No space left"):
+        answers("a", "b", "c", segment=segment)
+    assert model.calls == len(list(cache.keys())) > 0
+
+
 def test_what_another_process_asks_for_is_not_asked_again(answers, cache, model, monkeypatch):
     def answered_at_the_third_look(looks, keys):
         if looks == 3:

@@ -125,21 +125,24 @@ class Asking:
         reply = await line.ask(question, question.request(messages), self._not_begun + 1)
         try:
             return reply, Understood(reply.answer, question.read(reply.answer))
-        except ModelError:
-            line.settle(question, reply, "discarded")
-            raise
         except MisfitError as misfit:
             line.settle(question, reply, "discarded")
             again = question.again(messages, reply.answer, misfit)
+        except BaseException:
+            line.settle(question, reply, "discarded")
+            raise
         reply = await line.ask(question, question.request(again), 1)
         try:
             return reply, Understood(reply.answer, question.read_again(reply.answer))
-        except ModelError:
+        except BaseException:
             line.settle(question, reply, "discarded")
             raise
 
     async def _made_safe(self, index: int, reply: Reply) -> None:
         """Remember an answer and settle its call; returns when both are done."""
+        if self._safe is not None and self._safe.cache.is_remote:
+            # Where remembering takes about as long as a call, others call meanwhile.
+            reply.slot.leave()
         safe = asyncio.get_running_loop().create_future()
         self._arrived.append(_Arrived(index, reply, safe))
         if self._writer is None:
@@ -152,20 +155,29 @@ class Asking:
                 await self._more_arrive()
                 group, self._arrived = self._arrived, []
                 try:
-                    # What takes less time than handing it to a thread is done here.
-                    if self._safe is not None and self._safe.cache.is_remote:
-                        await asyncio.to_thread(self._remember, group)
-                    else:
-                        self._remember(group)
-                finally:
-                    for arrived in group:
-                        self._line.settle(self._question, arrived.reply, "answered")
-                    self._line.settled()
+                    await self._keep(group)
+                except Exception as error:  # noqa: BLE001  # whoever waits for one of these answers raises it
                     for arrived in group:
                         if not arrived.safe.done():
-                            arrived.safe.set_result(None)
+                            arrived.safe.set_exception(error)
         finally:
             self._writer = None
+
+    async def _keep(self, group: Sequence[_Arrived]) -> None:
+        """Remember a group of answers and settle their calls."""
+        try:
+            # What takes less time than handing it to a thread is done here.
+            if self._safe is not None and self._safe.cache.is_remote:
+                await asyncio.to_thread(self._remember, group)
+            else:
+                self._remember(group)
+        finally:
+            for arrived in group:
+                self._line.settle(self._question, arrived.reply, "answered")
+            self._line.settled()
+        for arrived in group:
+            if not arrived.safe.done():
+                arrived.safe.set_result(None)
 
     async def _more_arrive(self) -> None:
         """Let answers that are here, but were not read yet, join the group: half of all that can come at most, so that calls go on."""

@@ -18,6 +18,7 @@ from xcs_airflow.runtime.ledger import Ledger
 from xcs_airflow.runtime.models.provider import AttemptError, ModelAnswer, ModelRequest, Provider
 from xcs_airflow.runtime.pacing import Pacing, backoff_s
 from xcs_airflow.runtime.question import Question
+from xcs_airflow.runtime.slots import Slot, Slots
 from xcs_airflow.runtime.telemetry import telemetry
 
 _LONGEST_WAIT_S = 120.0
@@ -39,11 +40,13 @@ class Reply(NamedTuple):
         answer: What came.
         seconds: How long it took.
         reserved: What was set aside for it.
+        slot: The place of the call, which is left when it is settled.
     """
 
     answer: ModelAnswer
     seconds: float
     reserved: Decimal
+    slot: Slot
 
 
 class Line:
@@ -60,7 +63,7 @@ class Line:
         purse: What calls may cost; None means no limit.
     """
 
-    def __init__(self, provider: Provider, pacing: Pacing, slots: asyncio.Semaphore, ledger: Ledger, purse: Purse | None = None) -> None:
+    def __init__(self, provider: Provider, pacing: Pacing, slots: Slots, ledger: Ledger, purse: Purse | None = None) -> None:
         self.stopped: ModelError | None = None
         self._provider = provider
         self._pacing = pacing
@@ -88,8 +91,7 @@ class Line:
             began = await self._pacing.enter()
             answered = self._pacing.answered
             try:
-                async with self._slots:
-                    return await self._attempt(question, request, remaining)
+                return await self._placed(question, request, remaining)
             except AttemptError as error:
                 # Being told to slow down is no failure as long as others get through.
                 failed += not (error.is_limit and self._pacing.answered > answered)
@@ -111,6 +113,7 @@ class Line:
         self._ledger.settle(question.account, reply.answer, outcome, billed_as=billed_as, seconds=reply.seconds)
         if self._purse is not None:
             self._purse.paid(reply.reserved, target, reply.answer)
+        reply.slot.leave()
 
     def settled(self) -> None:
         """Keep what `settle` wrote down."""
@@ -140,7 +143,16 @@ class Line:
         if failed >= question.attempts or wait_s > _LONGEST_WAIT_S or self.stopped is not None:
             raise ModelUnavailableError.because("XCS703", attempts=failed, **who) from None
 
-    async def _attempt(self, question: Question, request: ModelRequest, remaining: int) -> Reply:
+    async def _placed(self, question: Question, request: ModelRequest, remaining: int) -> Reply:
+        """One attempt, in a place that an answer keeps until it is settled."""
+        slot = await self._slots.take()
+        try:
+            return await self._attempt(question, request, remaining, slot)
+        except BaseException:
+            slot.leave()
+            raise
+
+    async def _attempt(self, question: Question, request: ModelRequest, remaining: int, slot: Slot) -> Reply:
         reserved = _NOTHING if self._purse is None else await self._purse.reserve(question.target, request)
         try:
             await self._intents.announce(question.account, remaining)
@@ -162,7 +174,7 @@ class Line:
                 self._purse.lost(reserved)
             raise
         self._pacing.speed_up()
-        return Reply(answer, time.perf_counter() - started, reserved)
+        return Reply(answer, time.perf_counter() - started, reserved, slot)
 
     async def _answer(self, request: ModelRequest) -> ModelAnswer:
         answer = self._provider.complete(request)

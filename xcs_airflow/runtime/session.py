@@ -26,6 +26,7 @@ from xcs_airflow.runtime.pacing import Pacing
 from xcs_airflow.runtime.question import Question
 from xcs_airflow.runtime.recall import Outcome, deal, recall, tally
 from xcs_airflow.runtime.settings import RuntimeSettings
+from xcs_airflow.runtime.slots import Slots
 
 _FIRST_LOOK_S = 0.02
 _LONGEST_LOOK_S = 1.0
@@ -80,7 +81,7 @@ class Session:
         self._memory = memory
         self._purse = purse
         self._batched = batched
-        self._slots = asyncio.Semaphore(in_flight)
+        self._slots = Slots(in_flight)
         self._lines: dict[Target, Line] = {}
         self._claims: dict[str, Claims] = {}
         self._opening = asyncio.Lock()
@@ -217,7 +218,7 @@ class Session:
         line = await self._line(question.target)
         safe = Safe(cache, keys)
         asking = Asking(line, question, list(prompts.values()), safe, lambda row, outcome: land(keys[row], outcome))
-        # Where remembering takes about as long as a call, others call meanwhile.
+        # Remembering in a remote cache takes a worker, but no place of a call.
         await asking.outcomes(self._in_flight * (2 if cache.is_remote else 1))
 
     async def _claims_in(self, place: _Place) -> Claims:
