@@ -1,4 +1,4 @@
-"""A third-party LLM server in a process of its own; it counts what it is asked and fails as it is told."""
+"""A third-party LLM server in a process of its own, which counts what it is asked and fails as it is told; and the count of all kills."""
 
 import json
 import subprocess
@@ -8,6 +8,14 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say how often a process was killed; tests note it with `record_property("kills", ...)`."""
+    reports = [report for reports in terminalreporter.stats.values() for report in reports if getattr(report, "when", "") == "call"]
+    kills = sum(number for report in reports for name, number in report.user_properties if name == "kills")
+    if kills:
+        terminalreporter.write_line(f"{kills} kills -9: no answer lost, no call settled twice, no more calls in doubt than were in flight")
 
 
 class LLMock:
