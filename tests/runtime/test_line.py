@@ -199,10 +199,14 @@ def test_a_ledger_that_cannot_be_written_keeps_calls_from_being_made(line):
     memory = Memory()
     memory.flush = lambda: 1 / 0
     script = Script(OK)
-    _, _, ask = line(script, appender=memory)
+    made, _, ask = line(script, appender=memory)
     with pytest.raises(ZeroDivisionError):
         asyncio.run(ask())
     assert script.replies == [OK]
+    del memory.flush
+    made.settled()
+    (usage,) = Books.read(memory.lines).usage(lambda *_, **__: None)
+    assert usage.possibly_billed == 0
 
 
 def test_an_answer_keeps_its_place_until_its_call_is_settled(line):

@@ -1,3 +1,4 @@
+import errno
 import os
 import stat
 import time
@@ -7,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xcs_airflow.errors import RuntimeTaskError
-from xcs_airflow.runtime.store import LocalStore, lines_of, open_store
+from xcs_airflow.runtime.object_store import _ObjectAppender
+from xcs_airflow.runtime.store import LocalStore, StoreUnavailableError, lines_of, open_store
 
 
 @pytest.fixture
@@ -56,6 +58,51 @@ def test_every_line_of_an_appender_is_kept_at_once(store):
     assert appender.lines_per_flush == 1
     appender.close()
     assert list(lines_of(store.chunks("log.jsonl"))) == [b"one", b"two"]
+
+
+def test_a_line_that_a_full_disk_tore_is_finished_once_there_is_room(store, monkeypatch):
+    appender = store.appender("log.jsonl")
+    appender.write(b"one")
+    write, room = os.write, [4]
+
+    def written(descriptor, data):
+        taken, room[0] = data[: room[0]], room[0] - len(data[: room[0]])
+        if not taken:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(descriptor, taken)
+
+    monkeypatch.setattr(os, "write", written)
+    for line in (b"two two", b"three"):
+        with pytest.raises(OSError, match="No space"):
+            appender.write(line)
+    assert store.get("log.jsonl") == b"one\ntwo "
+    with pytest.raises(OSError, match="No space"):
+        appender.flush()
+    room[0] = 1000
+    appender.close()
+    assert store.get("log.jsonl") == b"one\ntwo two\nthree\n"
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_a_part_that_may_have_been_kept_is_sent_again_as_it_was(is_lost):
+    """Whether the store lost the part or only the word that it has it."""
+    kept, failures = {}, [StoreUnavailableError.because("XCS608", reason="no answer")]
+
+    class Store:
+        def create(self, name, data):
+            if failures:
+                if not is_lost:
+                    kept[name] = data
+                raise failures.pop()
+            assert kept.setdefault(name, data) == data
+
+    appender = _ObjectAppender(Store(), "log/a.jsonl")
+    appender.write(b"one")
+    with pytest.raises(StoreUnavailableError):
+        appender.flush()
+    appender.write(b"two")
+    appender.close()
+    assert [kept[name] for name in sorted(kept)] == [b"one\n", b"two\n"]
 
 
 def test_what_killed_writers_left_is_removed_after_a_week(tmp_path):

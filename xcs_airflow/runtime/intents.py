@@ -87,6 +87,8 @@ class Intents:
             self._ledger.flush()
         except Exception as reason:  # noqa: BLE001  # it is raised by whoever waits
             error = reason
+            for account, calls in begun.items():
+                self._ledger.give_back(account, calls)
         for written in waiting:
             if written.done():
                 continue

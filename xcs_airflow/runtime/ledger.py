@@ -57,8 +57,8 @@ class Ledger:
         """Keep what was written, whatever happens to this process."""
         with self._lock:
             appender = self._written()
-            if appender is not None:
-                appender.flush()
+        if appender is not None:
+            appender.flush()
 
     def give_back(self, account: Account, calls: int) -> None:
         """Write down that intended calls were not made."""
@@ -128,8 +128,8 @@ class Ledger:
     def _written(self) -> Appender | None:
         """Hand over what waits. Nothing is opened for books in which nothing stands."""
         if self._lines:
-            lines, self._lines = self._lines, []
             appender = self._opened()
+            lines, self._lines = self._lines, []
             if appender is not None:
                 appender.write(*(line.encode() for line in lines))
         return self._appender

@@ -164,20 +164,26 @@ class _ObjectAppender:
         self._store = store
         self._name = name
         self._lines: list[bytes] = []
-        self._parts = 0
+        self._parts: list[tuple[str, bytes]] = []
+        self._count = 0
         self._lock = threading.Lock()
+        self._sending = threading.Lock()
 
     def write(self, *lines: bytes) -> None:
         with self._lock:
             self._lines += [line + b"\n" for line in lines]
 
     def flush(self) -> None:
-        with self._lock:
-            lines, self._lines = self._lines, []
-            part = self._parts
-            self._parts += bool(lines)
-        if lines:
-            self._store.create(part_name(self._name, part), b"".join(lines))
+        """Send what waits. A part whose fate is unknown is sent again, byte for byte: so no line is in the file twice."""
+        with self._sending:
+            with self._lock:
+                if self._lines:
+                    self._parts.append((part_name(self._name, self._count), b"".join(self._lines)))
+                    self._count += 1
+                    self._lines = []
+            while self._parts:
+                self._store.create(*self._parts[0])
+                del self._parts[0]
 
     def close(self) -> None:
         self.flush()

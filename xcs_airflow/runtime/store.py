@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -45,10 +46,10 @@ class Appender(Protocol):
     lines_per_flush: int
 
     def write(self, *lines: bytes) -> None:
-        """Add lines; they are kept at the latest by the next flush."""
+        """Add lines; they are kept at the latest by the next flush. After an error they wait for the next write or flush."""
 
     def flush(self) -> None:
-        """Keep everything written so far, whatever happens to this process."""
+        """Keep everything written so far, whatever happens to this process. After an error the next flush tries again."""
 
     def close(self) -> None:
         """Flush, and let go of the file."""
@@ -266,17 +267,29 @@ class _LocalAppender:
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._rest = b""
+        self._lock = threading.Lock()
 
     def write(self, *lines: bytes) -> None:
-        rest = b"\n".join((*lines, b""))
-        while rest:
-            rest = rest[os.write(self._descriptor, rest) :]
+        """Write lines, after what a full disk did not take before: no line is lost in the middle of a file."""
+        with self._lock:
+            self._rest += b"\n".join((*lines, b""))
+            self._send()
 
     def flush(self) -> None:
-        """Nothing waits: a written line belongs to the system already."""
+        """Nothing waits but after an error: a written line belongs to the system already."""
+        with self._lock:
+            self._send()
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        try:
+            self.flush()
+        finally:
+            os.close(self._descriptor)
+
+    def _send(self) -> None:
+        while self._rest:
+            self._rest = self._rest[os.write(self._descriptor, self._rest) :]
 
 
 def make_folder(folder: Path) -> None:

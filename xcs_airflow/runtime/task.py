@@ -173,9 +173,11 @@ def _obeyed(this: Attempt, missing: Sequence[Step]) -> tuple[Usage, ...]:
                 for level in levels(missing):
                     runner.run(level)
     finally:
-        usage += this.ledger.close(price)
-        if purse is not None:
-            purse.close()
+        try:
+            usage += this.ledger.close(price)
+        finally:
+            if purse is not None:
+                purse.close()
     return tuple(usage)
 
 
