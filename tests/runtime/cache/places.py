@@ -6,13 +6,16 @@ from contextlib import closing
 
 from xcs_airflow.runtime.cache import CachedAnswer
 from xcs_airflow.runtime.cache.memory import MemoryCache
+from xcs_airflow.runtime.cache.object import ObjectCache
+from xcs_airflow.runtime.cache.object_claims import Patience
 from xcs_airflow.runtime.cache.sqlite import SqliteCache
+from xcs_airflow.runtime.store import open_store
+
+NOW = int(time.time())
 
 
 def answer(text="billing", age_s=0, **fields):
-    return CachedAnswer(
-        **{"text": text, "input_tokens": 10, "output_tokens": 2, "model": "gpt", **fields, "created_at": int(time.time()) - age_s}
-    )
+    return CachedAnswer(**{"text": text, "input_tokens": 10, "output_tokens": 2, "model": "gpt", **fields, "created_at": NOW - age_s})
 
 
 def key(number, recipe="c"):
@@ -24,6 +27,7 @@ class Place:
     """Somewhere; what was opened is closed at the end."""
 
     shares = True
+    many = 500
 
     def __init__(self):
         self._opened = []
@@ -61,4 +65,24 @@ class SqlitePlace(Place):
             assert connection.execute("UPDATE answers SET text = CAST('other' AS BLOB) WHERE key = ?", (key,)).rowcount == 1
 
 
-PLACES = {"memory": MemoryPlace, "sqlite": SqlitePlace}
+class ObjectPlace(Place):
+    """A folder of a store, where others are looked at whenever somebody asks."""
+
+    patience = Patience(look_s=0, longest_look_s=0)
+
+    def __init__(self, folder):
+        super().__init__()
+        self.address = f"{folder}/deep/cache"
+        self.store = open_store(self.address)
+
+    def opened(self, tenant, **options):
+        return ObjectCache(open_store(self.address), tenant, **{"patience": self.patience, **options})
+
+    def damage(self, key):
+        (name,) = (name for name in self.store.list("%/answers") if key in name)
+        data = self.store.get(name)
+        assert b"billing" in data
+        self.store.put(name, data.replace(b"billing", b"other"))
+
+
+PLACES = {"memory": MemoryPlace, "sqlite": SqlitePlace, "objects": ObjectPlace}

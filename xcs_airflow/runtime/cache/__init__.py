@@ -58,5 +58,5 @@ def _opened(address: str, tenant: str) -> Cache:
         from xcs_airflow.runtime.cache.object import ObjectCache  # noqa: PLC0415
         from xcs_airflow.runtime.store import open_store  # noqa: PLC0415
 
-        return ObjectCache(open_store(address))
+        return ObjectCache(open_store(address), tenant, place=address)
     raise RuntimeTaskError.because("XCS614", reason=f"{address!r} is not the address of a cache")

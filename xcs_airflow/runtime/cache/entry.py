@@ -110,6 +110,19 @@ class Recipe:
     operation: str
     fields: dict[str, Any]
 
+    def dump(self) -> str:
+        """The JSON form, in ASCII."""
+        return json.dumps([self.digest, self.operation, self.fields])
+
+    @classmethod
+    def load(cls, data: str | bytes) -> Self | None:
+        """Read the JSON form; None for what is none."""
+        try:
+            recipe = cls(*json.loads(data))
+        except (ValueError, TypeError, RecursionError):
+            return None
+        return recipe if isinstance(recipe.digest, str) and isinstance(recipe.fields, dict) else None
+
 
 class Claims(Protocol):
     """Who is asking for what, among all processes that share a cache. A process that dies asks for nothing any more."""
