@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SOURCES = [*sorted((ROOT / "xcs_airflow").rglob("*.py")), *sorted((ROOT / "exporters").rglob("*.py"))]
-SDKS = {"airflow", "anthropic", "boto3", "botocore", "google", "httpx", "httpx2", "openai", "redis", "obstore", "xllamacpp"}
+SDKS = {"airflow", "anthropic", "boto3", "botocore", "cryptography", "google", "httpx", "httpx2", "openai", "redis", "obstore", "xllamacpp"}
 
 
 def test_import_contracts_hold():

@@ -59,7 +59,7 @@ class OtherProcess:
 def cache(monkeypatch):
     """The cache of the session under test."""
     cache = MemoryCache()
-    monkeypatch.setattr("xcs_airflow.runtime.session.open_cache", lambda *_: cache)
+    monkeypatch.setattr("xcs_airflow.runtime.session.cache_at", lambda *_: cache)
     return cache
 
 

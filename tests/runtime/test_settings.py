@@ -37,6 +37,28 @@ def test_variables_are_read_and_given_settings_win():
     assert settings.models == {"openai": ModelRoute(endpoint="http://127.0.0.1:8080/v1", billing="none")}
 
 
+def test_the_cache_may_have_a_limit_and_a_key():
+    settings = RuntimeSettings.from_environment({"XCS_CACHE_MAX_BYTES": "2000000000", "XCS_CACHE_KEY_ENV": "CACHE_KEY"})
+    assert (settings.cache_max_bytes, settings.cache_key_env) == (2_000_000_000, "CACHE_KEY")
+
+
+@pytest.mark.parametrize("address", ["redis://host:6379/0", "rediss://user:password@host", "unix:///run/redis.sock", "file:///data/cache"])
+def test_addresses_of_caches_are_taken_as_they_are(address):
+    assert RuntimeSettings.from_environment({"XCS_CACHE": address}).cache_address == address
+
+
+def test_a_password_in_an_address_is_not_shown():
+    with pytest.raises(RuntimeTaskError, match="XCS_CACHE is not valid") as caught:
+        RuntimeSettings.from_environment({"XCS_CACHE": "redis:/ann:hunter2@host"})
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["999999", "-1", "2e9", "2 GB", "0x10"])
+def test_a_limit_is_a_number_of_bytes(text):
+    with pytest.raises(RuntimeTaskError, match="XCS_CACHE_MAX_BYTES is not valid"):
+        RuntimeSettings.from_environment({"XCS_CACHE_MAX_BYTES": text})
+
+
 def test_an_empty_variable_is_not_set():
     assert RuntimeSettings.from_environment({"XCS_STORE": "", "XCS_MODELS": ""}) == RuntimeSettings()
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from xcs_airflow.manifest import CacheRule, ModelCall
 from xcs_airflow.runtime.budget import current_purse
-from xcs_airflow.runtime.cache import open_cache
+from xcs_airflow.runtime.caches import shared_cache
 from xcs_airflow.runtime.failures import Failures
 from xcs_airflow.runtime.functions import code_on_path
 from xcs_airflow.runtime.ledger import current_ledger
@@ -101,7 +101,7 @@ def _known(question: Question, messages: Sequence[list[Message]], settings: Runt
     if question.rule is None or len(messages) > _FEW:
         return None
     keys = question.keys(messages, None) or []
-    outcomes = recall(open_cache(settings.cache_address, settings.tenant), question, set(keys))
+    outcomes = recall(shared_cache(settings), question, set(keys))
     if not all(key in outcomes for key in keys):
         return None
     ledger = current_ledger()

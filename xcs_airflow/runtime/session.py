@@ -15,7 +15,8 @@ from xcs_airflow.errors import ModelUnavailableError
 from xcs_airflow.runtime import flights
 from xcs_airflow.runtime.asking import Asking, Safe
 from xcs_airflow.runtime.budget import Purse
-from xcs_airflow.runtime.cache import Cache, Claims, open_cache
+from xcs_airflow.runtime.cache import Cache, Claims
+from xcs_airflow.runtime.caches import cache_at
 from xcs_airflow.runtime.failures import Failure
 from xcs_airflow.runtime.ledger import Ledger
 from xcs_airflow.runtime.line import Line
@@ -128,7 +129,7 @@ class Session:
         """The cache that all runs share, or the memory of this one."""
         shared = self._settings.cache_address
         address = self._memory if self._memory is not None and (question.rule is None or shared == "off") else shared
-        return _Place(address, open_cache(address, self._settings.tenant))
+        return _Place(address, cache_at(address, self._settings))
 
     async def _remembered(self, question: Question, messages: Sequence[list[Message]], keys: Sequence[str]) -> list[Any]:
         """Answers through a cache. Keys are claimed before the cache is asked, so that nobody asks between the two."""
@@ -170,7 +171,7 @@ class Session:
         found = recall(cache, question, keys)
         if self._batched_for(question) is not None and self._memory is not None and len(found) < len(keys):
             rest = [key for key in keys if key not in found]
-            found |= recall(open_cache(self._memory, self._settings.tenant), question, rest)
+            found |= recall(cache_at(self._memory, self._settings), question, rest)
         return found
 
     def _batched_for(self, question: Question) -> Batched | None:

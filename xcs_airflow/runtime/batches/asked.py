@@ -14,7 +14,8 @@ from xcs_airflow.runtime.attempt import Attempt
 from xcs_airflow.runtime.batches.documents import Dossier
 from xcs_airflow.runtime.books import Account, Price
 from xcs_airflow.runtime.budget import Purse
-from xcs_airflow.runtime.cache import Cache, CachedAnswer, open_cache
+from xcs_airflow.runtime.cache import Cache, CachedAnswer
+from xcs_airflow.runtime.caches import cache_at, shared_cache
 from xcs_airflow.runtime.models.batch import has_api
 from xcs_airflow.runtime.models.provider import Message, ModelAnswer
 from xcs_airflow.runtime.question import Question
@@ -119,10 +120,10 @@ class Asked:
     def _places(self) -> tuple[Cache, Cache]:
         """Where other runs look, and where only this one does."""
         settings = self.this.settings
-        memory = open_cache(self.this.memory, settings.tenant)
+        memory = cache_at(self.this.memory, settings)
         if self.question.rule is None or settings.cache_address == "off":
             return memory, memory
-        return open_cache(settings.cache_address, settings.tenant), memory
+        return shared_cache(settings), memory
 
 
 def dossier_of(this: Attempt, step: Step) -> Dossier:
