@@ -1,13 +1,19 @@
-"""A third-party LLM server in a process of its own, which counts what it is asked and fails as it is told; and the count of all kills."""
+"""Servers that count what they are asked and workers that may be killed, each in processes of their own; and the count of all kills."""
 
+import itertools
 import json
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
 
 import pytest
+
+from .counting_server import counting_server
+from .crashing import Run
+from .mortal_worker import mortal_workers
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -42,6 +48,39 @@ class LLMock:
 
     def count(self):
         return self.ask("GET", "requests")["count"]
+
+
+@pytest.fixture(scope="module")
+def counting():
+    """A model that counts."""
+    with counting_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory):
+    """Processes that may be killed."""
+    with mortal_workers(tmp_path_factory.mktemp("workers") / "log") as workers:
+        yield workers
+
+
+@pytest.fixture
+def fast_folder():
+    """A folder in memory where there is one: what a killed process has written survives there as well, and syncing takes no time."""
+    shared = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(prefix="xcs-", dir=shared if shared.is_dir() else None) as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def run_of(fast_folder, counting, workers):
+    """Makes runs, each in a folder of its own."""
+    names = itertools.count()
+
+    def make(graph, in_flight=8, folder=None):
+        return Run(folder or fast_folder / str(next(names)), graph, in_flight, counting, workers)
+
+    return make
 
 
 @pytest.fixture(scope="module")

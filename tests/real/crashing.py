@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import sqlite3
+import tempfile
 from collections import Counter
 from contextlib import closing
 from dataclasses import replace
@@ -16,13 +16,12 @@ from pathlib import Path
 
 from xcs_airflow.ir import CachePolicy, Graph, LLMMetadata, LLMOperation, Operation, Ref
 from xcs_airflow.plan.lower import lower
-from xcs_airflow.runtime.books import Usage, total
 from xcs_airflow.runtime.segments import all_books
 from xcs_airflow.runtime.store import LocalStore
 from xcs_airflow.values import Hole, Message, Prompt
 
 from .counting_server import CountingServer
-from .mortal_worker import Worker, Workers
+from .mortal_worker import DONE, FAILED, KILLED, Worker, Workers
 
 CODE = """
 def load():
@@ -65,106 +64,116 @@ def shop(in_flight: int, questions: tuple[str, ...] = ("sort",), *, is_remembere
 
 
 class Run:
-    """A run in a folder of its own, that nobody has killed yet.
+    """A run in a folder of its own, that nobody has stopped yet.
 
     Attributes:
-        kills: How often it was killed.
+        folder: Its folder.
+        store: Its store.
+        kills: How often one of its workers was killed.
+        failures: How often one of them failed.
 
     Args:
-        folder: Its folder, which is made.
+        folder: Its folder, which is made if need be.
         graph: The pipeline.
-        in_doubt: How many calls may be in doubt after a kill.
+        in_flight: How many calls one worker makes at a time.
         server: Who answers.
         workers: Who works.
     """
 
-    def __init__(self, folder: Path, graph: Graph, in_doubt: int, server: CountingServer, workers: Workers) -> None:
-        self.kills = 0
-        self._folder = folder
-        self._in_doubt = in_doubt
+    def __init__(self, folder: Path, graph: Graph, in_flight: int, server: CountingServer, workers: Workers) -> None:
+        self.folder = folder
+        self.kills = self.failures = 0
+        self._in_flight = in_flight
         self._server = server
         self._workers = workers
         self._asked_before: Counter[str] = Counter()
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         (folder / "shop.py").write_text(CODE)
         manifest = folder / "manifest.json"
         manifest.write_text(json.dumps(lower(graph).to_dict()))
         self._worker = Worker(str(manifest), str(folder / "store"), server.url, str(folder))
-        self._store = LocalStore(folder / "store")
+        self.store = LocalStore(folder / "store")
         server.reset()
 
-    def go_on(self, **death: object) -> bool:
-        """Start a worker; whether it lived.
+    def go_on(self, *orders: dict[str, object]) -> list[int]:
+        """Start workers side by side; gives how they ended.
 
         Args:
-            **death: Where or when it dies, as in `Worker`.
+            *orders: What is special about each, as in `Worker`; one ordinary worker if there are none.
         """
-        (status,) = self._workers.run(replace(self._worker, **death))
-        assert status in (0, -signal.SIGKILL), self._workers.log.read_text()
-        if status:
-            self.kills += 1
-            self._note_what_is_remembered()
-        return status == 0
+        statuses = self._workers.run(*(replace(self._worker, **order) for order in orders or ({},)))
+        assert set(statuses) <= {DONE, FAILED, KILLED}, self._workers.log.read_text()
+        self.kills += statuses.count(KILLED)
+        self.failures += statuses.count(FAILED)
+        self._note_what_is_remembered()
+        return statuses
 
     def results(self) -> dict[str, bytes]:
         """The bytes of every result, by name."""
-        return {name: self._store.get(name) or b"" for name in self._store.list(f"{FOLDER}/steps")}
-
-    def usage(self) -> Usage:
-        """The sum of all books."""
-        return total(entry for _, books in all_books(self._store, f"{FOLDER}/ledger") for entry in books.usage(lambda *_, **__: None))
+        return {name: self.store.get(name) or b"" for name in self.store.list(f"{FOLDER}/steps")}
 
     def check(self, results: dict[str, bytes]) -> None:
-        """Everything that is promised about a run that is finished.
+        """Everything that is promised about a run that is finished, however often its workers were killed.
 
         Args:
-            results: What a run has that was never killed.
+            results: What a run has that was never stopped.
+        """
+        self.check_what_always_holds(results)
+        received = self._server.counts().received
+        # No call was settled twice.
+        assert max(self.settled().values(), default=1) == 1
+        # Not more in doubt than was in flight; nothing is in doubt where nobody was killed.
+        in_doubt = self.in_doubt()
+        assert max(in_doubt) <= self._in_flight
+        assert sum(calls > 0 for calls in in_doubt) <= self.kills
+        # Nothing was asked more often than that explains.
+        assert received.total() <= len(received) + self.kills * self._in_flight
+
+    def check_what_always_holds(self, results: dict[str, bytes]) -> None:
+        """What is promised even when there was no room to remember answers.
+
+        Args:
+            results: What a run has that was never stopped.
         """
         assert self.results() == results
         received, _, tokens = self._server.counts()
-        # No answer was lost: what was remembered at the moment of a kill was not asked again.
+        # No answer was lost: what was remembered when a worker ended was not asked again.
         assert {prompt: received[prompt] for prompt in self._asked_before} == self._asked_before
-        # No call was settled twice, and every prompt was settled or is in doubt.
-        settled = self._settled()
+        # No call is missing in the books, and none is in them that was not made.
+        settled, in_doubt = self.settled(), self.in_doubt()
         assert set(settled) <= set(tokens.values())
-        assert max(settled.values(), default=1) == 1
-        # Not more in doubt than was in flight; nothing is in doubt where nobody was killed.
-        in_doubt = [sum(entry.possibly_billed for entry in usage) for usage in self._usages()]
-        assert all(0 <= calls <= self._in_doubt for calls in in_doubt)
-        assert sum(in_doubt) <= self.kills * self._in_doubt
-        assert sum(calls > 0 for calls in in_doubt) <= self.kills
-        # Nothing was asked more often than that explains, and no call is missing in the books.
-        assert len(received) == len(tokens)
-        assert received.total() <= len(received) + self.kills * self._in_doubt
-        assert received.total() <= settled.total() + sum(in_doubt)
+        assert min(in_doubt) >= 0
+        assert settled.total() <= received.total() <= settled.total() + sum(in_doubt)
+        # Nothing was damaged.
+        assert list(self.folder.rglob("*.set-aside-*")) == []
 
-    def _usages(self) -> list[list[Usage]]:
-        return [books.usage(lambda *_, **__: None) for _, books in all_books(self._store, f"{FOLDER}/ledger")]
+    def in_doubt(self) -> list[int]:
+        """How many calls of every attempt have no settlement."""
+        books = (books for _, books in all_books(self.store, f"{FOLDER}/ledger"))
+        return [sum(entry.possibly_billed for entry in segment.usage(lambda *_, **__: None)) for segment in books]
 
-    def _settled(self) -> Counter[int]:
+    def settled(self) -> Counter[int]:
         """How often a call with so many prompt tokens was settled as answered, line by line."""
         settled: Counter[int] = Counter()
-        for name in self._store.list(f"{FOLDER}/ledger"):
-            for line in (self._store.get(name) or b"").split(b"\n")[:-1]:
+        for name in self.store.list(f"{FOLDER}/ledger"):
+            for line in (self.store.get(name) or b"").split(b"\n")[:-1]:
                 record = json.loads(line)
                 if record["event"] == "settled" and record["outcome"] == "answered":
                     settled[record["input_tokens"]] += 1
         return settled
 
     def _note_what_is_remembered(self) -> None:
-        """Note which answers the dead worker left, in a copy of the caches: the next worker finds them as they are."""
+        """Note which answers are there, in a copy of the caches: the next worker finds them as they are."""
         received = self._server.counts().received
-        for cache in (self._folder / "cache.sqlite", self._folder / "store" / FOLDER / "answers.sqlite"):
+        for cache in (self.folder / "cache.sqlite", self.folder / "store" / FOLDER / "answers.sqlite"):
             if not cache.exists():
                 continue
-            for suffix in ("", "-wal"):
-                side = Path(f"{cache}{suffix}")
-                if side.exists():
-                    shutil.copy(side, f"{self._folder / 'copy'}{suffix}")
-            with closing(sqlite3.connect(self._folder / "copy")) as connection:
-                if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'answers'").fetchone():
-                    for (text,) in connection.execute("SELECT text FROM answers"):
-                        prompt = text.decode().removeprefix("Re: ")
-                        self._asked_before.setdefault(prompt, received[prompt])
-            for path in self._folder.glob("copy*"):
-                path.unlink()
+            with tempfile.TemporaryDirectory() as folder:
+                for side in cache.parent.glob(f"{cache.name}*"):
+                    if side.name.removeprefix(cache.name) in ("", "-wal", "-journal"):
+                        shutil.copy(side, folder)
+                with closing(sqlite3.connect(Path(folder, cache.name))) as connection:
+                    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'answers'").fetchone():
+                        for (text,) in connection.execute("SELECT text FROM answers"):
+                            prompt = text.decode().removeprefix("Re: ")
+                            self._asked_before.setdefault(prompt, received[prompt])

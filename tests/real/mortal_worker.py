@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import xcs_airflow.runtime.store
+from xcs_airflow.errors import XcsError
 from xcs_airflow.manifest import Manifest
 from xcs_airflow.runtime.cache.sqlite import SqliteCache
 from xcs_airflow.runtime.cache.sqlite_claims import SqliteClaims
@@ -35,6 +36,9 @@ from xcs_airflow.runtime.results import Results
 from xcs_airflow.runtime.settings import RuntimeSettings
 from xcs_airflow.runtime.store import LocalStore
 from xcs_airflow.runtime.task import price_of, run_task
+
+DONE, FAILED, BROKEN, KILLED = 0, 1, 2, -signal.SIGKILL
+"""How a worker ends: well; with an error of ours, which is in the log; with any other error; or not by itself."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class Worker:
             clock = time.time
             time.time = lambda: clock() + self.clock_s
         if self.file_bytes is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (self.file_bytes, self.file_bytes))
+            _limit_files(self.file_bytes)
         if self.point is not None:
             POINTS[self.point](self)
         manifest = Manifest.model_validate_json(Path(self.manifest).read_bytes())
@@ -150,6 +154,10 @@ def _when_a_request_arrives(worker: Worker) -> None:
     urllib.request.urlopen(urllib.request.Request(f"{worker.server}/kill", data=told), timeout=30).close()
 
 
+def _limit_files(size: int) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
 def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -193,7 +201,7 @@ class Workers:
         self.log = log
 
     def run(self, *workers: Worker) -> list[int]:
-        """Run workers side by side to their ends; gives their statuses: 0 done, 1 failed (see `log`), -9 killed."""
+        """Run workers side by side to their ends; gives their statuses."""
         self._process.stdin.write(json.dumps([asdict(worker) for worker in workers]) + "\n")
         self._process.stdin.flush()
         statuses: list[int] = json.loads(self._process.stdout.readline())
@@ -219,11 +227,16 @@ def _forked(worker: Worker) -> int:
     pid = os.fork()
     if pid:
         return pid
-    status = 1
+    status = BROKEN
     try:
         worker.run()
-        status = 0
+        status = DONE
+    except XcsError as error:
+        _limit_files(resource.RLIM_INFINITY)
+        print(error, file=sys.stderr)  # noqa: T201  # the log
+        status = FAILED
     except BaseException:  # noqa: BLE001  # whatever it is, this is not the process to go on with
+        _limit_files(resource.RLIM_INFINITY)
         traceback.print_exc()
     finally:
         sys.stderr.flush()

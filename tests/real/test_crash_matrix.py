@@ -1,14 +1,11 @@
 """Kill -9 at every place where it hurts and at random moments, hundreds of times, against a server that counts."""
 
 import random
-import tempfile
-from pathlib import Path
 
 import pytest
 
-from .counting_server import counting_server
-from .crashing import Run, shop
-from .mortal_worker import POINTS, mortal_workers
+from .crashing import shop
+from .mortal_worker import DONE, KILLED, POINTS
 
 pytestmark = pytest.mark.real
 
@@ -24,43 +21,23 @@ AT_RANDOM = [
 ]
 
 
-@pytest.fixture(scope="module")
-def server():
-    with counting_server() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def workers(tmp_path_factory):
-    with mortal_workers(tmp_path_factory.mktemp("workers") / "log") as workers:
-        yield workers
-
-
 @pytest.fixture
-def folder():
-    """A folder in memory where there is one: what a killed process has written survives there as well, and syncing takes no time."""
-    shared = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(prefix="xcs-crash-", dir=shared if shared.is_dir() else None) as name:
-        yield Path(name)
-
-
-@pytest.fixture
-def run_until(folder, server, workers, record_property):
+def run_until(run_of, record_property):
     """Kills runs until there were enough kills, and checks each of them when it is finished."""
 
-    def run(graph, in_doubt, kills, death):
-        unkilled = Run(folder / "unkilled", graph, in_doubt, server, workers)
-        assert unkilled.go_on()
+    def run(graph, in_flight, kills, death):
+        unkilled = run_of(graph, in_flight)
+        assert unkilled.go_on() == [DONE]
         unkilled.check(unkilled.results())
         done = runs = 0
         while done < kills:
             runs += 1
             assert runs <= 5 * kills, "it comes to its end without being killed"
-            killed = Run(folder / str(runs), graph, in_doubt, server, workers)
+            killed = run_of(graph, in_flight)
             most = min(KILLS_OF_A_RUN, kills - done)
-            while killed.kills < most and not killed.go_on(**death()):
+            while killed.kills < most and killed.go_on(death()) == [KILLED]:
                 pass
-            killed.go_on()
+            assert killed.go_on() == [DONE]
             killed.check(unkilled.results())
             done += killed.kills
         record_property("kills", done)

@@ -14,6 +14,7 @@ from xcs_airflow.runtime.ledger import Ledger
 from xcs_airflow.runtime.models import ModelAnswer
 from xcs_airflow.runtime.question import Question
 from xcs_airflow.runtime.session import Session
+from xcs_airflow.runtime.store import StoreUnavailableError
 
 from .running import asking
 
@@ -93,6 +94,24 @@ def test_an_answer_is_settled_only_when_it_is_safe(answers, cache, model, monkey
     answers("a", segment=segment)
     assert before == [0]
     assert segment.events == ["rows", "intent", "settled"]
+
+
+def test_answers_that_a_cache_did_not_take_are_given_to_it_again(answers, cache, model, monkeypatch):
+    put_many, refused = cache.put_many, []
+
+    def put(entries):
+        if len(refused) < 3:
+            refused.append(len(entries))
+            raise StoreUnavailableError.because("XCS614", reason="database is locked")
+        put_many(entries)
+
+    monkeypatch.setattr(cache, "put_many", put)
+    tickets = [str(index) for index in range(20)]
+    assert answers(*tickets) == [f"WHICH TEAM? {ticket}" for ticket in tickets]
+    assert refused == sorted(set(refused))
+    assert len(list(cache.keys())) == 20
+    answers(*tickets)
+    assert model.calls == 20
 
 
 def test_books_that_cannot_be_kept_end_the_task_and_not_its_patience(answers, cache, model, monkeypatch):

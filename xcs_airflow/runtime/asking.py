@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from xcs_airflow.errors import ModelError, XcsError
 from xcs_airflow.runtime.answers import MisfitError
-from xcs_airflow.runtime.cache import Cache
+from xcs_airflow.runtime.cache import Cache, CachedAnswer
 from xcs_airflow.runtime.failures import Failure
 from xcs_airflow.runtime.line import Line, Reply
 from xcs_airflow.runtime.models.provider import Message
@@ -76,6 +76,7 @@ class Asking:
         self._arrived: list[_Arrived] = []
         self._writer: asyncio.Task[None] | None = None
         self._group = 1
+        self._owed: dict[str, CachedAnswer] = {}
 
     async def outcomes(self, workers: int) -> list[Outcome]:
         """The outcomes, in the order of the prompts.
@@ -92,6 +93,8 @@ class Asking:
             # Whatever went wrong, what was paid for is remembered.
             if self._writer is not None:
                 await self._writer
+            if self._owed:
+                await asyncio.to_thread(self._remember, ())
         return [self._outcomes[index] for index in range(len(self._messages))]
 
     async def _work(self) -> None:
@@ -187,12 +190,14 @@ class Asking:
             await asyncio.sleep(0)
 
     def _remember(self, group: Sequence[_Arrived]) -> None:
-        """Give answers to the cache. One that does not take them is no reason to lose them: work goes on."""
+        """Give answers to the cache. If it does not take them, work goes on, and the next group has them, too."""
         if self._safe is None:
             return
         cache, keys = self._safe
-        answers = {keys[row]: self._question.remembered(reply.answer) for row, reply, _ in group}
+        answers = self._owed | {keys[row]: self._question.remembered(reply.answer) for row, reply, _ in group}
         try:
             cache.put_many(answers)
+            self._owed = {}
         except XcsError as error:
+            self._owed = answers
             _LOG.warning("%d answers could not be remembered: %s", len(answers), error)
