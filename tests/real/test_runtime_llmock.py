@@ -1,6 +1,10 @@
 """The runtime against a server nobody here wrote, which counts what it is asked and fails as it is told."""
 
 import json
+import select
+import socket
+import socketserver
+import threading
 from collections import Counter
 from typing import Literal
 
@@ -10,7 +14,7 @@ from xcs_airflow.errors import ModelError, ModelUnavailableError
 from xcs_airflow.ir import CachePolicy, Graph, LLMMetadata, LLMOperation, Operation, Ref
 from xcs_airflow.manifest import CacheRule, ModelCall
 from xcs_airflow.plan.lower import lower
-from xcs_airflow.runtime import ModelRoute, RuntimeSettings, main, read_output, run_usage
+from xcs_airflow.runtime import ModelRoute, RuntimeSettings, main, read_output, run_task, run_usage
 from xcs_airflow.runtime.calls import answer_many
 from xcs_airflow.values import Hole, Message, Prompt
 
@@ -24,6 +28,46 @@ def settings(tmp_path, llmock, monkeypatch):
     monkeypatch.setenv("LLMOCK_KEY", "sk-test")
     route = ModelRoute(endpoint=f"{llmock.url}/v1", key_env="LLMOCK_KEY", timeout_s=20)
     return RuntimeSettings(store=tmp_path / "store", models={"openai": route})
+
+
+class Wire(socketserver.ThreadingTCPServer):
+    """The way to the server, which breaks as often as it is told: the server has answered, and nobody reads it."""
+
+    daemon_threads = True
+
+    def __init__(self, url):
+        super().__init__(("127.0.0.1", 0), Exchange)
+        self.upstream = int(url.rpartition(":")[2])
+        self.breaks = 0
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Exchange(socketserver.BaseRequestHandler):
+    def handle(self):
+        with socket.create_connection(("127.0.0.1", self.server.upstream)) as upstream:
+            ends = {self.request: upstream, upstream: self.request}
+            while True:
+                for end in select.select([*ends], [], [])[0]:
+                    data = end.recv(1 << 16)
+                    if not data:
+                        return
+                    if self.server.breaks and data.startswith(b"HTTP/1.1 200 "):
+                        self.server.breaks -= 1
+                        return
+                    ends[end].sendall(data)
+
+
+@pytest.fixture
+def wire(llmock):
+    with Wire(llmock.url) as wire:
+        thread = threading.Thread(target=wire.serve_forever, args=(0.01,))
+        thread.start()
+        yield wire
+        wire.shutdown()
+        thread.join()
 
 
 @pytest.fixture
@@ -128,6 +172,31 @@ def test_a_pipeline_runs_as_a_platform_would_run_it(llmock, tmp_path, monkeypatc
     usage = [run_usage(settings, "shop", run).total for run in ("1", "2")]
     assert [(used.rows, used.calls, used.duplicates, used.hits) for used in usage] == [(80, 50, 30, 0), (80, 0, 0, 80)]
     assert usage[0].list_cost_usd == usage[0].billed_cost_usd > 0
+
+
+def test_a_model_that_fails_in_every_way_costs_no_answer(llmock, wire, tmp_path, monkeypatch, settings):
+    """Limits, errors, broken connections and silence, while a pipeline runs; the books know what each may have cost."""
+    monkeypatch.setattr("xcs_airflow.runtime.line.backoff_s", lambda attempt: 0.01)
+    (tmp_path / "shop.py").write_text(
+        "def load():\n    return [f'ticket {index}' for index in range(30)]\n\ndef report(**inputs):\n    return inputs\n"
+    )
+    route = settings.models["openai"].model_copy(update={"endpoint": f"{wire.url}/v1", "timeout_s": 2})
+    patient = settings.model_copy(update={"models": {"openai": route}, "code": tmp_path})
+    llmock.script(
+        {"type": "fail", "status": 500, "times": 3},
+        {"type": "fail", "status": 429, "times": 4, "retry_after": 0.1},
+        {"type": "delay", "seconds": 4, "times": 2},
+        {"type": "fail", "status": 503, "times": 2},
+    )
+    wire.breaks = 3
+    manifest = lower(shop())
+    for task in manifest.tasks:
+        run_task(manifest, task.id, run_id="1", settings=patient)
+    output = read_output(manifest, run_id="1", settings=patient)
+    assert output["lines"] == [f"Hello! You said: Summarise: ticket {index}" for index in range(30)]
+    used = run_usage(patient, "shop", "1").total
+    assert Counter(request["status"] for request in llmock.requests) == {200: 65, 429: 4, 500: 3, 503: 2}
+    assert (used.calls, used.refused, used.possibly_billed, used.discarded) == (60, 9, 5, 0)
 
 
 def shop():
