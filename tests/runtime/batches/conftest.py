@@ -3,12 +3,13 @@
 import pytest
 
 from .lab import MODELS, Lab
-from .server import BatchServer, served
+from .server import serving
 
 
 @pytest.fixture
 def batch_server():
-    yield from served(BatchServer())
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture(params=MODELS)

@@ -13,6 +13,7 @@ import re
 import threading
 import time
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -404,6 +405,7 @@ def listed(server, query, cursor, document):
     shown = []
     for batch in reversed(server.batches.values()):
         if batch.listed >= server.lag:
+            server.look(batch)
             shown.append(batch)
         batch.listed += 1
     after = query.get(cursor, [None])[0]
@@ -414,13 +416,14 @@ def listed(server, query, cursor, document):
     return {"object": "list", "data": page, "has_more": len(shown) > size, "first_id": page[0]["id"] if page else None}
 
 
-def served(server):
-    """Let a server answer while the block of a `with` runs; for fixtures."""
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+@contextmanager
+def serving():
+    """A server that answers while the block runs."""
+    with BatchServer() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()

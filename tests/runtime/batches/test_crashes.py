@@ -115,8 +115,6 @@ def assert_all_is_well(lab):
 def test_killed_while_it_submits(lab, point):
     killed(lab, point, lab.submit)
     lab.submit()
-    for batch in list(lab.server.batches.values()):
-        lab.server.finish(batch)  # where ids tell what a batch is, they can be read when it has ended
     lab.wait(step_s=LONG_AGO_S)
     assert_all_is_well(lab)
 
@@ -125,9 +123,6 @@ def test_killed_while_it_submits(lab, point):
 def test_killed_while_it_polls(lab, point):
     lab.submit()
     killed(lab, point, lab.wait)
-    for batch in list(lab.server.batches.values()):
-        if batch.state == "in_progress":
-            lab.server.finish(batch)
     lab.wait(step_s=LONG_AGO_S)
     assert_all_is_well(lab)
 
@@ -145,9 +140,6 @@ def test_killed_again_and_again(lab):
     deaths = list(SUBMITTING.values())[1:6]
     for point in deaths:
         killed(lab, point, lambda: (lab.submit(), lab.poll()))
-        for batch in list(lab.server.batches.values()):
-            if batch.state == "in_progress":
-                lab.server.finish(batch)
         lab.later_s += LONG_AGO_S
     lab.submit()
     lab.wait(step_s=LONG_AGO_S)

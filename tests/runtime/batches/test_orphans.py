@@ -15,8 +15,6 @@ def test_a_batch_whose_confirmation_is_lost_is_found(lab, fault):
     lab.server.faults["create"] = [fault]
     lab.submit()
     assert "001" not in lab.documents("receipt")
-    for batch in lab.server.batches.values():
-        lab.server.finish(batch)
     lab.wait()
     assert lab.collect() == lab.answers
     assert lab.server.billed == lab.once
@@ -49,8 +47,6 @@ def test_a_batch_the_list_shows_late_is_waited_for(lab):
     lab.server.lag = 3
     lab.server.faults["create"] = ["lost"]
     lab.submit()
-    for batch in lab.server.batches.values():
-        lab.server.finish(batch)
     assert lab.wait(step_s=60) > 3
     assert lab.collect() == lab.answers
     assert lab.server.billed == lab.once

@@ -224,13 +224,21 @@ class Dossier:
         batch.receipt = receipt if is_first else self._read(batch.receipt_name, Receipt)
         return is_first
 
+    def is_given_up(self, batch: Batch) -> bool:
+        """Whether somebody has written meanwhile that a batch was not submitted, or that nobody knows."""
+        name = f"{batch.name}.outcome.json"
+        data = self.store.get(name)
+        if data is not None:
+            batch.outcome = self._read(name, Outcome, data)
+        return batch.was_not_submitted or (batch.outcome is not None and not batch.outcome.is_round)
+
     def end(self, batch: Batch, outcome: Outcome) -> None:
         """Write down what became of a batch. Who comes second has found the same."""
         self.store.create(f"{batch.name}.outcome.json", outcome.model_dump_json().encode())
         batch.outcome = outcome
 
-    def _read(self, name: str, kind: type[_Document]) -> _Document:
-        data = self.store.get(name)
+    def _read(self, name: str, kind: type[_Document], data: bytes | None = None) -> _Document:
+        data = self.store.get(name) if data is None else data
         try:
             return kind.model_validate_json(data or b"")
         except ValidationError as error:

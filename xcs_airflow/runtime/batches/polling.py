@@ -71,8 +71,9 @@ async def _went_on(asked: Asked, api: BatchApi) -> str:
     _check_that_some_arrive(asked)
     if _was_turned_away_just_now(asked.dossier.batches[-1]):
         return "the provider has no room for it, and is asked again later"
-    again = await submit_missing(asked, api, asked.dossier.series)
-    return "what came back without an answer was submitted again" if again else ""
+    await submit_missing(asked, api, asked.dossier.series)
+    # By this process, or by another that was quicker.
+    return "what came back without an answer was submitted again" if asked.dossier.open else ""
 
 
 async def _taken_in(asked: Asked, api: BatchApi, batch: Batch, batch_id: str) -> list[Usage] | None:

@@ -44,15 +44,14 @@ async def submitted(asked: Asked) -> list[Usage]:
     return []
 
 
-async def submit_missing(asked: Asked, api: BatchApi, series: int) -> int:
-    """Hand over what has no answer, as far as the terms allow; gives how many batches that were.
+async def submit_missing(asked: Asked, api: BatchApi, series: int) -> None:
+    """Hand over what has no answer, as far as the terms allow.
 
     Args:
         asked: The step.
         api: The provider.
         series: The series the batches belong to.
     """
-    made = 0
     with scratch() as folder:
         while True:
             tried = _tried(asked, series)
@@ -61,12 +60,10 @@ async def submit_missing(asked: Asked, api: BatchApi, series: int) -> int:
             is_alone = True
             while is_alone and (file := await asyncio.to_thread(files.next)) is not None:
                 is_alone = await _submit(asked, api, series, file)
-                made += is_alone
             if is_alone:
-                break
+                return
             # Somebody else hands over the same: what is left is known when theirs is.
             asked.dossier.load()
-    return made
 
 
 def scratch() -> AbstractContextManager[str]:
@@ -123,11 +120,10 @@ async def _submit(asked: Asked, api: BatchApi, series: int, file: RequestFile) -
         await not_submitted(asked, batch, error.findings[0].message)
         raise
     asked.dossier.receive(batch, Receipt(batch_id=batch_id, created_at=time.time()))
-    asked.dossier.load()
-    if batch.is_open:
-        _LOG.info("batch %s: %d requests to %s submitted as %s", name, len(file.keys), asked.question.model, batch_id)
-    elif batch.was_not_submitted or (batch.outcome is not None and not batch.outcome.is_round):
+    if asked.dossier.is_given_up(batch):
         await _too_late(asked, api, batch, batch_id)
+    else:
+        _LOG.info("batch %s: %d requests to %s submitted as %s", name, len(file.keys), asked.question.model, batch_id)
     return True
 
 
