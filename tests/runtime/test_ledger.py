@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xcs_airflow.runtime.books import Account, Books, Usage, total
+from xcs_airflow.plan.lower import lower
+from xcs_airflow.runtime import books
+from xcs_airflow.runtime.attempt import Attempt
+from xcs_airflow.runtime.books import Account, Books, Call, Usage, total
 from xcs_airflow.runtime.ledger import Ledger, current_ledger, keeping_books
 from xcs_airflow.runtime.models import ModelAnswer
 from xcs_airflow.runtime.results import run_folder
@@ -167,6 +170,26 @@ def test_each_mechanism_has_an_account_of_its_own(tmp_path):
 
     usages = Books.read(kept(LocalStore(tmp_path), act)).usage(price)
     assert [usage.mechanism for usage in usages] == ["concurrent", "provider_batch"]
+
+
+def test_where_prices_are_known_different_calls_are_counted_and_forgotten(monkeypatch):
+    """However different the calls are, memory stays small, and the sums are those of books that keep every one of them."""
+    monkeypatch.setattr(books, "_MOST_DISTINCT", 50)
+    small, large = Books(price), Books()
+    for number in range(1000):
+        for each in (small, large):
+            each.add({"event": "intent", **ACCOUNT._asdict(), "calls": 2, "at": number})
+            each.settle(ACCOUNT, Call("discarded" if number % 7 == 0 else "answered", MODEL, number, number % 13, 0))
+            each.add({"event": "saved", **ACCOUNT._asdict(), "by": "hits", "answers": [[number, number % 11, 2]]})
+    assert small.usage(price) == large.usage(price)
+    page = small._pages[ACCOUNT]
+    assert len(page.priced) + len(page.saved) <= 51
+
+
+def test_an_attempt_knows_prices_while_it_writes(settings, graphs):
+    manifest = lower(graphs["small"]())
+    this = Attempt(manifest, manifest.tasks[0], 0, "r", 1, {}, settings, LocalStore(Path(settings.store)))
+    assert this.ledger._books._price is this.price
 
 
 def test_nothing_is_written_when_nothing_happens(tmp_path):

@@ -12,7 +12,9 @@ from functools import cached_property
 from typing import Any
 
 from xcs_airflow.manifest import Manifest, Step, Task
+from xcs_airflow.runtime.books import Price
 from xcs_airflow.runtime.ledger import Ledger
+from xcs_airflow.runtime.pricing import price_of
 from xcs_airflow.runtime.results import Results, run_folder, run_memory, segment
 from xcs_airflow.runtime.settings import RuntimeSettings
 from xcs_airflow.runtime.store import Store
@@ -73,6 +75,15 @@ class Attempt:
         return Results(self.store, self.manifest, self.run_id, self.values)
 
     @cached_property
+    def price(self) -> Price:
+        """What calls cost.
+
+        Raises:
+            PlanError: The price file is not valid.
+        """
+        return price_of(self.settings.prices)
+
+    @cached_property
     def ledger_segment(self) -> str:
         """The name of its part of the run's ledger, which no other process writes."""
         return f"{self.folder}/ledger/{self.name}.{uuid.uuid4().hex[:12]}.jsonl"
@@ -80,4 +91,4 @@ class Attempt:
     @cached_property
     def ledger(self) -> Ledger:
         """The books of this attempt."""
-        return Ledger(lambda: self.store.appender(self.ledger_segment))
+        return Ledger(lambda: self.store.appender(self.ledger_segment), self.price)

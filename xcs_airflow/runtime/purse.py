@@ -289,7 +289,7 @@ class RunPurse:
     def _first(self) -> Allotments:
         """The state of a run without a document: what its ledger shows, from times without a budget, is spent."""
         own = f"{self._ledger}/{self._name}"
-        books = [books for segment, books in all_books(self._store, self._ledger) if segment != own]
+        books = [books for segment, books in all_books(self._store, self._ledger, self._price) if segment != own]
         return Allotments(spent_usd=sum((spent_at_most(entry, self._price, self._feared) for entry in books), start=_NOTHING))
 
 

@@ -67,7 +67,7 @@ class Others:
 
     def _lower(self, name: str, entry: Allotment) -> bool:
         """Leave an attempt what its books allow. If it lives after all, it asks again before it spends more than that."""
-        books = books_of(self._store, f"{self._ledger}/{name}")
+        books = books_of(self._store, f"{self._ledger}/{name}", self._price)
         bound = spent_at_most(books, self._price, entry.largest_usd, entry.usd)
 
         def lower(shares: Allotments) -> Allotments:

@@ -11,15 +11,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xcs_airflow.errors import NotReadyError, RuntimeTaskError, XcsError
 from xcs_airflow.manifest import Manifest, Step
 from xcs_airflow.runtime.attempt import Attempt
-from xcs_airflow.runtime.books import Price, Usage, total
+from xcs_airflow.runtime.books import Usage, total
 from xcs_airflow.runtime.budget import open_purse, spending_from
 from xcs_airflow.runtime.functions import code_on_path
 from xcs_airflow.runtime.garbage import collected_seldom
@@ -32,9 +30,6 @@ from xcs_airflow.runtime.steps import StepRunner, levels
 from xcs_airflow.runtime.store import Store, open_store
 from xcs_airflow.runtime.waiting import elsewhere, has_running_loop
 from xcs_airflow.values import resolve
-
-if TYPE_CHECKING:
-    from xcs_airflow.cost.prices import PriceBook
 
 _LOG = logging.getLogger("xcs_airflow.runtime")
 
@@ -154,7 +149,7 @@ def _run(
 
 def _obeyed(this: Attempt, missing: Sequence[Step]) -> tuple[Usage, ...]:
     """What it used to do what the task says; the books are closed however it ends."""
-    price = price_of(this.settings.prices)
+    price = this.price
     purse = open_purse(this, price)
     usage: list[Usage] = []
 
@@ -208,29 +203,6 @@ def _failures_kept(store: Store, name: str) -> Iterator[None]:
     except Exception as error:
         _record(store, name, RuntimeTaskError.because("XCS615", error=f"{type(error).__name__}: {error}"))
         raise
-
-
-def price_of(overrides: Path | None) -> Price:
-    """What calls cost by the price list, which is read when the first price is asked for.
-
-    Args:
-        overrides: A price file that wins over the price data; it is read at once, before money is spent.
-
-    Raises:
-        PlanError: The price file is not valid.
-    """
-    if overrides is None:
-        return lambda *call, **how: _price_list().price(*call, **how)
-    from xcs_airflow.cost.prices import PriceBook  # noqa: PLC0415  # only tasks that made calls need prices
-
-    return PriceBook.load(overrides).price
-
-
-@cache
-def _price_list() -> PriceBook:
-    from xcs_airflow.cost.prices import PriceBook  # noqa: PLC0415
-
-    return PriceBook.load()
 
 
 def _record(store: Store, name: str, error: XcsError) -> None:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from xcs_airflow.runtime.books import Account, Usage, total
+from xcs_airflow.runtime.pricing import price_of
 from xcs_airflow.runtime.results import run_folder
 from xcs_airflow.runtime.segments import all_books
 from xcs_airflow.runtime.settings import RuntimeSettings
 from xcs_airflow.runtime.store import open_store
-from xcs_airflow.runtime.task import price_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def run_usage(settings: RuntimeSettings, pipeline: str, run_id: str) -> RunUsage
     """
     price = price_of(settings.prices)
     sums: dict[Account, Usage] = {}
-    for _, books in all_books(open_store(settings.store), f"{run_folder(pipeline, run_id)}/ledger"):
+    for _, books in all_books(open_store(settings.store), f"{run_folder(pipeline, run_id)}/ledger", price):
         for usage in books.usage(price):
             sums[usage.account] = sums[usage.account] + usage if usage.account in sums else usage
     return RunUsage(pipeline, run_id, tuple(sums[account] for account in sorted(sums)))
