@@ -1,4 +1,4 @@
-"""A project to work in, and a stranger's exporters found the way every exporter is found."""
+"""A project to work in, a model that answers, and a stranger's exporters found the way every exporter is found."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from click.testing import CliRunner
@@ -142,3 +145,45 @@ def codes():
         return [finding["code"] for finding in json.loads(result.stdout)["findings"]]
 
     return read
+
+
+class Answers(BaseHTTPRequestHandler):
+    """Answers every question with its last word, and counts."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        question = body["messages"][-1]["content"]
+        self.server.questions[question] += 1
+        status = 500 if question.endswith("broken") else 200
+        message = {"role": "assistant", "content": question.split()[-1].upper()}
+        usage = {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12}
+        answer = {"model": "m", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}
+        content = json.dumps(answer if status == 200 else {"error": {"message": "no"}}).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server():
+    """A model on a free port of this machine."""
+    found = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    found.questions = Counter()
+    thread = threading.Thread(target=found.serve_forever)
+    thread.start()
+    yield found
+    found.shutdown()
+    thread.join()
+    found.server_close()
+
+
+@pytest.fixture
+def models(server):
+    return json.dumps({"openai": {"endpoint": f"http://127.0.0.1:{server.server_address[1]}/v1"}})

@@ -1,11 +1,14 @@
 """The runtime with its store and its cache in a bucket: obstore against moto's S3 server."""
 
 import json
+import time
 import urllib.request
 
 import pytest
+from click.testing import CliRunner
 from moto.server import ThreadedMotoServer
 
+from xcs_airflow.cli.main import xcs
 from xcs_airflow.errors import RuntimeTaskError
 from xcs_airflow.ir import CachePolicy, Graph, LLMMetadata, LLMOperation, Operation, Ref
 from xcs_airflow.plan.lower import lower
@@ -67,6 +70,14 @@ def test_names_are_listed_sorted_and_below_the_folder_only(store):
     assert list(store.list("nothing")) == []
 
 
+def test_entries_say_when_they_changed(store):
+    begun = time.time()
+    store.put("a/1", b"")
+    (entry,) = store.entries("a")
+    assert entry.name == "a/1"
+    assert begun - 2 <= entry.changed <= time.time() + 2
+
+
 def test_large_files_arrive_in_pieces(store, tmp_path):
     path = tmp_path / "large"
     path.write_bytes(b"0123456789\n" * 1_200_000)
@@ -123,7 +134,7 @@ def shop():
     return Graph([Operation(id="load", func="shop:load"), ask, report], name="shop", output=Ref(operation="report"))
 
 
-def test_a_pipeline_leaves_everything_in_the_bucket(bucket, tmp_path):
+def test_a_pipeline_leaves_everything_in_the_bucket(bucket, tmp_path, monkeypatch):
     """Results, cache and books; a second run is free, and the manifest may lie there, too."""
     (tmp_path / "shop.py").write_text(
         "def load():\n    return [f'ticket {i}' for i in range(50)]\n\ndef report(answers):\n    return answers\n"
@@ -151,3 +162,7 @@ def test_a_pipeline_leaves_everything_in_the_bucket(bucket, tmp_path):
     assert [(usage.calls, usage.hits, usage.possibly_billed) for usage in used] == [(50, 0, 0), (0, 50, 0)]
     segments = list(ObjectStore.at(f"{bucket}/xcs").list("runs/shop/1/ledger"))
     assert len(segments) <= 6
+    monkeypatch.chdir(tmp_path)
+    shown = CliRunner().invoke(xcs, ["runs", "--store", f"{bucket}/xcs", "--format", "json"], catch_exceptions=False)
+    listed = {run["run_id"]: run for run in json.loads(shown.stdout)["runs"]}
+    assert {name: (run["finished_steps"], run["total"]["calls"]) for name, run in listed.items()} == {"1": (3, 50), "2": (3, 0)}

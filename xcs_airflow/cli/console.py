@@ -31,7 +31,7 @@ SCHEMA_VERSION: Final = 1
 """Of the JSON that commands print."""
 
 # Findings about the command line or the configuration, as opposed to the pipeline.
-_USAGE = frozenset({"XCS501", "XCS607", "XCS611", "XCS801", "XCS802", "XCS803", "XCS805", "XCS806", "XCS807"})
+_USAGE = frozenset({"XCS501", "XCS607", "XCS611", "XCS734", "XCS735", "XCS801", "XCS802", "XCS803", "XCS805", "XCS806", "XCS807"})
 _SEVERITY_COLORS = {"error": "red", "warning": "yellow"}
 
 _F = TypeVar("_F", bound=Callable[..., Any])

@@ -10,6 +10,7 @@ from xcs_airflow.cli.explain import explain
 from xcs_airflow.cli.export import export
 from xcs_airflow.cli.plan import plan
 from xcs_airflow.cli.run import run
+from xcs_airflow.cli.runs import runs
 from xcs_airflow.cli.schema import schema
 
 
@@ -24,6 +25,7 @@ def _print_version(context: click.Context, _: click.Parameter, is_asked: bool) -
 EXAMPLES = (
     "xcs plan pipeline.py:triage                       what it would do and cost",
     "xcs run pipeline.py:triage                        run it here",
+    "xcs runs                                          what earlier runs used and cost",
     "xcs export pipeline.py:triage --target airflow    the same as xcs-export",
     "xcs explain XCS203                                what an error code means",
 )
@@ -40,7 +42,7 @@ def xcs() -> None:
 
 def commands() -> dict[str, click.Command]:
     """The commands by name."""
-    return {"check": check, "explain": explain, "export": export, "plan": plan, "run": run, "schema": schema}
+    return {"check": check, "explain": explain, "export": export, "plan": plan, "run": run, "runs": runs, "schema": schema}
 
 
 for _name, _command in commands().items():

@@ -40,11 +40,27 @@ def print_summary(expected: Totals, used: Usage, duration_s: float) -> str:
     return "\n".join([*lines, *_remarks(used)])
 
 
+def billed(used: Usage) -> str:
+    """What was paid: a lower bound says that it is one, and what nobody knows is unknown."""
+    return known_cost(used.billed_cost_usd, used.calls_without_billed_price, used.calls + used.discarded)
+
+
+def listed(used: Usage) -> str:
+    """What it would have cost by the price list, likewise."""
+    return known_cost(used.list_cost_usd, used.calls_without_list_price, used.calls + used.discarded)
+
+
+def known_cost(amount: Decimal, unknown: int, calls: int) -> str:
+    """An amount that so many of the calls are missing in."""
+    if unknown and unknown == calls:
+        return "unknown"
+    return _at_least(amount, is_complete=not unknown)
+
+
 def _paid(used: Usage) -> str:
-    paid = _at_least(used.billed_cost_usd, is_complete=not used.calls_without_billed_price)
     if used.billed_cost_usd == used.list_cost_usd:
-        return paid
-    return f"{paid} (by the price list {_at_least(used.list_cost_usd, is_complete=not used.calls_without_list_price)})"
+        return billed(used)
+    return f"{billed(used)} (by the price list {listed(used)})"
 
 
 def _at_least(amount: Decimal, *, is_complete: bool) -> str:
@@ -53,8 +69,12 @@ def _at_least(amount: Decimal, *, is_complete: bool) -> str:
 
 def _remarks(used: Usage) -> list[str]:
     remarks = [f"{used.hits:,} answers came from the cache, {used.duplicates:,} were shared with an equal question"]
-    if used.saved_by_batch_usd:
-        remarks.append(f"calls in batches cost {usd(used.saved_by_batch_usd)} less than live")
+    if used.saved_usd:
+        by_batch = f", {usd(used.saved_by_batch_usd)} of it by batch prices" if used.saved_by_batch_usd else ""
+        remarks.append(f"saved {usd(used.saved_usd)} USD{by_batch}")
+    if used.discarded:
+        remarks.append(f"wasted {usd(used.wasted_cost_usd)} USD on {used.discarded:,} answers that could not be used")
     if used.possibly_billed:
-        remarks.append(f"{used.possibly_billed:,} calls may have been billed, although no answer came")
+        price = known_cost(used.possibly_billed_cost_usd, used.possibly_billed_without_cost, used.possibly_billed)
+        remarks.append(f"{used.possibly_billed:,} calls may have been billed, although no answer came: {price} USD")
     return remarks

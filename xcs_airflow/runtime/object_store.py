@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from xcs_airflow.errors import RuntimeTaskError
-from xcs_airflow.runtime.store import Appender, StoreUnavailableError, Version, checked_segments, part_name
+from xcs_airflow.runtime.store import Appender, Entry, StoreUnavailableError, Version, checked_segments, part_name
 
 _EXTRAS = {"s3": "aws", "gs": "gcp"}
 _LINES_PER_FLUSH = 128
@@ -117,12 +117,17 @@ class ObjectStore:
 
     def list(self, prefix: str) -> Iterator[str]:
         """The names in a folder and below it, sorted."""
+        for entry in self.entries(prefix):
+            yield entry.name
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        """The same names, with the time of each."""
         import obstore  # noqa: PLC0415
 
         with self._reporting():
             pages = obstore.list(self._bucket, f"{_checked(prefix)}/", chunk_size=_LIST_AT_A_TIME)
-            names = [entry["path"] for page in pages for entry in page]
-        yield from sorted(names)
+            found = [Entry(entry["path"], entry["last_modified"].timestamp()) for page in pages for entry in page]
+        yield from sorted(found)
 
     def appender(self, name: str) -> Appender:
         """A new file of lines, kept as numbered objects, one per flush."""

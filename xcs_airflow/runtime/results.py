@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from pydantic import ValidationError
 
@@ -73,6 +73,11 @@ def segment(name: str) -> str:
 def run_folder(pipeline: str, run_id: str) -> str:
     """Where everything of a run lies."""
     return f"runs/{segment(pipeline)}/{segment(run_id)}"
+
+
+def name_in(path_segment: str) -> str:
+    """The name that a segment of a path stands for; of a long name, what can be read of it."""
+    return "" if path_segment == "%" else unquote(path_segment, errors="surrogatepass")
 
 
 def run_memory(store: str, pipeline: str, run_id: str) -> str:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from xcs_airflow.errors import RuntimeTaskError
 
@@ -34,6 +34,18 @@ class StoreUnavailableError(RuntimeTaskError):
 
 Version = Any
 """Tells one state of a name from another; only the store that gave it can read it."""
+
+
+class Entry(NamedTuple):
+    """A name that is there.
+
+    Attributes:
+        name: The name.
+        changed: When it was written last, in seconds since 1970 by the clock of the store.
+    """
+
+    name: str
+    changed: float
 
 
 class Appender(Protocol):
@@ -95,6 +107,9 @@ class Store(Protocol):
 
     def list(self, prefix: str) -> Iterator[str]:
         """The names in a folder and below it, sorted."""
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        """The same names, with the time of each."""
 
     def appender(self, name: str) -> Appender:
         """A new file of lines. No two processes may use one name."""
@@ -233,6 +248,12 @@ class LocalStore:
         for path in sorted(folder.rglob("*")):
             if path.is_file():
                 yield path.relative_to(self._root).as_posix()
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        """The same names, with the time of each."""
+        for name in self.list(prefix):
+            with suppress(FileNotFoundError):
+                yield Entry(name, self._path(name).stat().st_mtime)
 
     def appender(self, name: str) -> Appender:
         """A new file of lines, each of which survives the end of this process."""

@@ -1,19 +1,20 @@
 """What a run used: all segments of its ledger, added up.
 
-It knows runs; `segments.py` knows where their books lie, `ledger.py` what they say.
+It knows runs; `segments.py` knows where their books lie, `books.py` what they say.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from xcs_airflow.runtime.books import Account, Usage, total
+from xcs_airflow.runtime.books import Account, Period, Price, Usage, summed, total
 from xcs_airflow.runtime.pricing import price_of
-from xcs_airflow.runtime.results import run_folder
+from xcs_airflow.runtime.runs import Run
 from xcs_airflow.runtime.segments import all_books
 from xcs_airflow.runtime.settings import RuntimeSettings
-from xcs_airflow.runtime.store import open_store
+from xcs_airflow.runtime.store import Store, open_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +25,28 @@ class RunUsage:
         pipeline: The pipeline's name.
         run_id: The run.
         operations: By operation, model and mechanism, in alphabetical order.
+        periods: When each of these was used, as far as records say.
+        attempts: How many attempts and batches have books.
+        open_attempts: How many of these did not come to their end: they are at work, or dead.
     """
 
     pipeline: str
     run_id: str
     operations: tuple[Usage, ...]
+    periods: Mapping[Account, Period] = field(default_factory=dict)
+    attempts: int = 0
+    open_attempts: int = 0
 
     @property
     def total(self) -> Usage:
         """The sum of all operations."""
         return total(self.operations)
+
+    @property
+    def period(self) -> Period | None:
+        """From when to when calls were made; None when no record says."""
+        periods = self.periods.values()
+        return Period(min(each.begin for each in periods), max(each.end for each in periods)) if periods else None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form; money as decimal text."""
@@ -54,9 +67,26 @@ def run_usage(settings: RuntimeSettings, pipeline: str, run_id: str) -> RunUsage
         RuntimeTaskError: The store cannot be used.
         PlanError: The price file is not valid.
     """
-    price = price_of(settings.prices)
-    sums: dict[Account, Usage] = {}
-    for _, books in all_books(open_store(settings.store), f"{run_folder(pipeline, run_id)}/ledger", price):
+    return usage_in(open_store(settings.store), price_of(settings.prices), Run.named(pipeline, run_id))
+
+
+def usage_in(store: Store, price: Price, run: Run) -> RunUsage:
+    """The same, from a store that is open.
+
+    Args:
+        store: Where the books are.
+        price: What the calls of attempts that did not come to their end cost.
+        run: Which run.
+    """
+    usages: list[Usage] = []
+    periods: dict[Account, Period] = {}
+    attempts = open_attempts = 0
+    for _, books in all_books(store, f"{run.folder}/ledger", price):
+        attempts += 1
+        open_attempts += not books.is_closed
         for usage in books.usage(price):
-            sums[usage.account] = sums[usage.account] + usage if usage.account in sums else usage
-    return RunUsage(pipeline, run_id, tuple(sums[account] for account in sorted(sums)))
+            usages.append(usage)
+            if books.period is not None:
+                known = periods.get(usage.account, books.period)
+                periods[usage.account] = Period(min(known.begin, books.period.begin), max(known.end, books.period.end))
+    return RunUsage(run.pipeline, run.run_id, tuple(summed(usages)), periods, attempts, open_attempts)
