@@ -63,6 +63,15 @@ def test_only_the_first_creates(store):
     assert store.get("x/lock") == b"first"
 
 
+def test_of_two_who_replace_the_same_state_one_wins(store):
+    assert store.load("x/state") is None
+    store.create("x/state", b"0")
+    _, seen = store.load("x/state")
+    assert store.replace("x/state", b"1", seen)
+    assert not store.replace("x/state", b"2", seen)
+    assert store.load("x/state")[0] == b"1"
+
+
 def test_names_are_listed_sorted_and_below_the_folder_only(store):
     for name in ("a/2", "a/1", "a/deep/3", "ab/4"):
         store.put(name, b"")

@@ -55,6 +55,9 @@ class Purse(Protocol):
             BudgetHeldError: It is more than is left as long as other attempts hold what they hold (XCS733).
         """
 
+    def still_has(self, reserved: Decimal) -> bool:
+        """Whether what was set aside is still this attempt's. A call is made only if it is after its intent was written."""
+
     def paid(self, reserved: Decimal, target: Target, answer: ModelAnswer) -> None:
         """A live call was answered: what it cost is spent, the rest of what was set aside is free again."""
 

@@ -48,6 +48,13 @@ class Intents:
             await self._ahead(account, remaining)
         self._announced[account] -= 1
 
+    def withdraw(self, account: Account) -> None:
+        """Take back the announcement of one call, which is not made."""
+        if self._most == 1:
+            self._ledger.give_back(account, 1)
+        else:
+            self._announced[account] += 1
+
     def settled(self) -> None:
         """Keep settlements, unless that is slow: then they wait for the next intent or the end."""
         if self._most == 1:

@@ -153,9 +153,8 @@ class Line:
             raise
 
     async def _attempt(self, question: Question, request: ModelRequest, remaining: int, slot: Slot) -> Reply:
-        reserved = _NOTHING if self._purse is None else await self._purse.reserve(question.target, request)
+        reserved = await self._announced(question, request, remaining)
         try:
-            await self._intents.announce(question.account, remaining)
             started = time.perf_counter()
             if self._telemetry is None:
                 answer = await self._answer(request)
@@ -175,6 +174,27 @@ class Line:
             raise
         self._pacing.speed_up()
         return Reply(answer, time.perf_counter() - started, reserved, slot)
+
+    async def _announced(self, question: Question, request: ModelRequest, remaining: int) -> Decimal:
+        """Set aside what a call may cost and write down that it is going to be made; gives what is set aside.
+
+        Other attempts that look for money nobody needs any more find the intent in the books, unless the lease was over before it
+        was written. Then the money may be theirs, and the call is not made.
+        """
+        if self._purse is None:
+            await self._intents.announce(question.account, remaining)
+            return _NOTHING
+        while True:
+            reserved = await self._purse.reserve(question.target, request)
+            try:
+                await self._intents.announce(question.account, remaining)
+            except BaseException:
+                self._purse.unpaid(reserved)
+                raise
+            if self._purse.still_has(reserved):
+                return reserved
+            self._intents.withdraw(question.account)
+            self._purse.unpaid(reserved)
 
     async def _answer(self, request: ModelRequest) -> ModelAnswer:
         answer = self._provider.complete(request)

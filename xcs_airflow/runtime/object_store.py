@@ -87,8 +87,9 @@ class ObjectStore:
         try:
             with self._reporting(FileNotFoundError):
                 result = obstore.get(self._bucket, _checked(name))
-                # The ETag is what S3 compares, the generation what Cloud Storage does.
-                return bytes(result.bytes()), {"e_tag": result.meta["e_tag"], "version": result.meta["version"]}
+                # The ETag is what S3 compares, the generation what Cloud Storage does; where there is none, obstore takes no None.
+                version = {name: result.meta[name] for name in ("e_tag", "version") if result.meta[name] is not None}
+                return bytes(result.bytes()), version
         except FileNotFoundError:
             return None
 

@@ -2,8 +2,9 @@
 
 It knows reservations and leases; `allotments.py` knows how attempts agree, `reclaim.py` what the dead leave behind.
 
-An attempt spends only what the shared document says it was given, and only for the time of its lease. So whatever happens to it,
-the document bounds what it spent; and when its lease has been over for a while, its books say how much less that was.
+An attempt spends only what the shared document says it was given, and begins a call only if its lease holds after the intent was
+written. So whatever happens to it, the document bounds what it spent; and when its lease has been over for a while, its books say how
+much less that was: a call that is not in them by then is never made.
 """
 
 from __future__ import annotations
@@ -117,6 +118,11 @@ class RunPurse:
                 until = await self._patience(until, target, worst, short)
         return worst
 
+    def still_has(self, reserved: Decimal) -> bool:
+        """Whether what was set aside is still this attempt's; see `Purse`."""
+        with self._lock:
+            return not reserved or self._clock() < self._good_until
+
     def paid(self, reserved: Decimal, target: Target, answer: ModelAnswer) -> None:
         """A live call was answered: what it cost is spent. Where nobody knows the cost, it is the worst case."""
         cost = cost_of(target, answer, self._price)
@@ -165,12 +171,18 @@ class RunPurse:
     def close(self) -> None:
         """Give back what was neither spent nor may have been. What the store does not take now is found by whoever needs it."""
         with self._lock:
-            spent = self._used + self._reserved
+            used, in_doubt = self._used, self._reserved
             self._good_until = float("-inf")
             if not self._beat:
                 return
+
+        def leave(shares: Allotments) -> Allotments:
+            mine = shares.attempts.get(self._name)
+            # Of what is in doubt, others may have found in the books how little it was.
+            return shares if mine is None else shares.without_attempt(self._name, max(used, min(used + in_doubt, mine.usd)))
+
         try:
-            self._shared.change(lambda shares: shares.without_attempt(self._name, spent) if self._name in shares.attempts else shares)
+            self._shared.change(leave)
         except StoreUnavailableError as error:
             _LOG.warning("what is left of this task's share of the budget could not be given back yet: %s", error)
 
