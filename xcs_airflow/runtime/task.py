@@ -28,6 +28,7 @@ from xcs_airflow.runtime.session import Session
 from xcs_airflow.runtime.settings import RuntimeSettings
 from xcs_airflow.runtime.steps import StepRunner, levels
 from xcs_airflow.runtime.store import Store, open_store
+from xcs_airflow.runtime.telemetry import watched
 from xcs_airflow.runtime.waiting import elsewhere, has_running_loop
 from xcs_airflow.values import resolve
 
@@ -139,9 +140,10 @@ def _run(
     values = complete(manifest.parameters, parameters or {})
     settings = settings or RuntimeSettings.from_environment()
     this = Attempt(manifest, task, shard, run_id, attempt, values, settings, open_store(settings.store))
-    with _failures_kept(this.store, f"{this.folder}/errors/{this.name}.json"):
+    with watched(this) as span, _failures_kept(this.store, f"{this.folder}/errors/{this.name}.json"):
         missing = [step for step in this.steps if not this.results.is_finished(step.id, shard)]
         usage = _obeyed(this, missing) if missing else ()
+        span.used(usage)
     report = TaskReport(task.id, shard, tuple(step.id for step in missing), usage, time.perf_counter() - started)
     _LOG.info("%s", report)
     return report

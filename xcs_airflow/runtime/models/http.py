@@ -272,10 +272,10 @@ def failure(target: Target, dialect: Dialect, status: int, headers: Mapping[str,
     refusal = refusal_in(content)
     reason = redacted(f"HTTP {status}" + (f": {refusal.message}" if refusal.message else ""), target)
     if status in _ROUTE or 300 <= status < 400 or dialect.is_spent(refusal):  # noqa: PLR2004
-        return AttemptError(reason, blame="route")
+        return AttemptError(reason, blame="route", status=status)
     if status in _BUSY or status >= 500:  # noqa: PLR2004
-        return AttemptError(reason, blame="busy", retry_after_s=_retry_after(headers), is_limit=status in _LIMIT)
-    return AttemptError(reason, blame="row")
+        return AttemptError(reason, blame="busy", retry_after_s=_retry_after(headers), is_limit=status in _LIMIT, status=status)
+    return AttemptError(reason, blame="row", status=status)
 
 
 def refusal_in(content: bytes) -> Refusal:

@@ -68,6 +68,7 @@ class AttemptError(Exception):
         retry_after_s: How long the provider asked to wait.
         is_limit: Whether the provider said that it gets too many requests.
         may_be_billed: Whether the provider may have answered all the same, as after a lost connection.
+        status: The status of HTTP that the provider answered with; None when it did not answer, or not by HTTP.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class AttemptError(Exception):
         retry_after_s: float | None = None,
         is_limit: bool = False,
         may_be_billed: bool = False,
+        status: int | None = None,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
@@ -85,6 +87,7 @@ class AttemptError(Exception):
         self.retry_after_s = retry_after_s
         self.is_limit = is_limit
         self.may_be_billed = may_be_billed
+        self.status = status
 
 
 class Provider(Protocol):
