@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 GENERATED_BY = "xcs-airflow 0.1.0"
 SOURCE = "pipeline.py:65"
-GRAPH_DIGEST = "0029bc7269104b51638e84e4495df85919b954879e699efd327377834684d76c"
+GRAPH_DIGEST = "762e63dd856e694f1fd185609ac63f10e0b2f84b4c8c955581f6dc151d583479"
 
 
 class RunTask(BaseOperator):

@@ -50,6 +50,12 @@ def test_what_is_no_graph_is_refused(text, codes):
     assert [finding.code for finding in caught.value.findings] == codes
 
 
+def test_a_document_from_before_code_was_digested_is_read():
+    graph = loads(document({"id": "a", "func": "m:f"}, {"id": "b", "func": "m:f", "code": "0123456789abcdef"}))
+    assert [operation.code for operation in graph] == [None, "0123456789abcdef"]
+    assert [operation.get("code") for operation in to_document(graph)["operations"]] == [None, "0123456789abcdef"]
+
+
 def test_findings_of_form_and_of_meaning_come_together():
     text = document(
         {"id": "a", "bogus": 1, "func": "m:f"},

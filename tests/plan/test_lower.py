@@ -117,6 +117,7 @@ def test_what_cannot_change_a_result_leaves_the_fingerprint(change):
     "change",
     [
         {"func": "pipeline:other"},
+        {"code": "0123456789abcdef"},
         {"inputs": {"x": Constant(constant=1)}},
         {"env": {"A": "b"}},
         {"when": Constant(constant=True)},

@@ -127,6 +127,11 @@ class LLM(Step[P, R]):
         frame = user_frame()
         return next((name for name, thing in (frame.f_locals if frame else {}).items() if thing is self), "llm")
 
+    @property
+    def function(self) -> Callable[..., Any] | None:
+        """The function that writes the prompt; None for a template."""
+        return self._func
+
     @cached_property
     def signature(self) -> Signature:
         """The prompt's inputs and the type of the answer."""
@@ -140,7 +145,7 @@ class LLM(Step[P, R]):
         return dataclasses.replace(signature, returns=str if output is Any else output)
 
     def operation(self) -> LLMOperation:
-        """One call of it, but for its id, inputs and place.
+        """One call of it, but for its id, inputs, place and code.
 
         Raises:
             TraceError: A worker could not find the function that writes the prompt, or answers of the output type are not JSON.

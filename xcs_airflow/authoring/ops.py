@@ -75,13 +75,18 @@ class Op(Step[P, R]):
         """The function's name."""
         return self.__wrapped__.__name__
 
+    @property
+    def function(self) -> Callable[..., Any]:
+        """The function, without this decorator."""
+        return self.__wrapped__
+
     @cached_property
     def signature(self) -> Signature:
         """The function's inputs and result."""
         return Signature.of_function(self.__wrapped__, place_of_function(self.__wrapped__))
 
     def operation(self) -> Operation:
-        """One call of it, but for its id, inputs and place.
+        """One call of it, but for its id, inputs, place and code.
 
         Raises:
             TraceError: A worker could not find the function.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 _OWN = frozenset({"xcs_airflow", "xcs_exporters"})
@@ -53,7 +53,7 @@ def own_modules(root: Path, start: Path) -> dict[str, Path]:
     Returns:
         Path relative to the folder, `/` between parts, to the file; sorted.
     """
-    only = start.relative_to(root).parts[0] if _INSTALLED & set(root.parts) else None
+    only = only_package(root, start.relative_to(root).with_suffix("").parts[0])
     found: dict[str, Path] = {}
     waiting = [*_packages_above(root, start), start]
     while waiting:
@@ -62,8 +62,31 @@ def own_modules(root: Path, start: Path) -> dict[str, Path]:
         if path not in found:
             found[path] = file
             names = _imported_names(root, file)
-            waiting += [module for name in names if _is_own(name, only) for module in _files_of(root, name)]
+            waiting += [module for name in names if is_own(name, only) for module in _files_of(root, name)]
     return dict(sorted(found.items()))
+
+
+def module_at(root: Path, path: Sequence[str]) -> Path | None:
+    """The file of a module below a folder, by the parts of its name; None when it has none."""
+    folder = root.joinpath(*path)
+    package, module = folder / "__init__.py", folder.with_name(f"{folder.name}.py")
+    return next((file for file in (package, module) if file.is_file()), None)
+
+
+def only_package(root: Path, name: str) -> str | None:
+    """The one package below a folder that is somebody's own, when others are installed there too; None when all are.
+
+    Args:
+        root: The folder.
+        name: Full name of a module of theirs.
+    """
+    return name.partition(".")[0] if _INSTALLED & set(root.parts) else None
+
+
+def is_own(name: str, only: str | None) -> bool:
+    """Whether a module may be one of the user's: not this package's, and of that one package if there is one."""
+    top = name.partition(".")[0]
+    return top not in _OWN and (only is None or top == only)
 
 
 def is_below(root: Path, file: str | os.PathLike[str] | None) -> bool:
@@ -71,11 +94,6 @@ def is_below(root: Path, file: str | os.PathLike[str] | None) -> bool:
     if file is None or not os.path.abspath(file).startswith(f"{root}{os.sep}"):  # noqa: PTH100  # as in `absolute`
         return False
     return _INSTALLED.isdisjoint(absolute(file).relative_to(root).parts)
-
-
-def _is_own(name: str, only: str | None) -> bool:
-    top = name.partition(".")[0]
-    return top not in _OWN and (only is None or top == only)
 
 
 def _packages_above(root: Path, file: Path) -> list[Path]:

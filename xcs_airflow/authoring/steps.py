@@ -35,12 +35,17 @@ class Step(ABC, Generic[P, R]):
 
     @property
     @abstractmethod
+    def function(self) -> Callable[..., Any] | None:
+        """The user's function behind it, if there is one."""
+
+    @property
+    @abstractmethod
     def signature(self) -> Signature:
         """What it takes and returns."""
 
     @abstractmethod
     def operation(self) -> Operation:
-        """One call of it, but for its id, inputs and place."""
+        """One call of it, but for its id, inputs, place and code."""
 
     @abstractmethod
     def run(self, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
@@ -132,7 +137,8 @@ class Step(ABC, Generic[P, R]):
 
     def _recorded(self, operation_id: str, values: Mapping[str, Any], trace: Trace) -> Operation:
         inputs: dict[str, Value] = {name: to_value(value, trace) for name, value in values.items()}
-        return self.operation().model_copy(update={"id": operation_id, "inputs": inputs, "source": trace.place()})
+        code = None if self.function is None else trace.code.of(self.function)
+        return self.operation().model_copy(update={"id": operation_id, "inputs": inputs, "source": trace.place(), "code": code})
 
 
 def worker_address(func: Callable[..., Any]) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from xcs_airflow.authoring.annotations import schema_of
+from xcs_airflow.authoring.code_digest import CodeDigests
 from xcs_airflow.authoring.conversion import from_json, to_json, to_value
 from xcs_airflow.authoring.places import line_of_error, place_here, place_of_error
 from xcs_airflow.authoring.signature import Input
@@ -40,12 +41,14 @@ class Trace:
         graph: The steps.
         findings: What is wrong with them; the trace goes on to find the rest.
         root: The pipeline's folder, from which places are given.
+        code: What the functions of the steps say.
     """
 
     def __init__(self, name: str, root: Path) -> None:
         self.graph = Graph(name=name)
         self.findings: list[Finding] = []
         self.root = root
+        self.code = CodeDigests()
         self._uses: dict[str, int] = {}
 
     def place(self) -> str | None:

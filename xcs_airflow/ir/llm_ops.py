@@ -107,7 +107,7 @@ class LLMOperation(Operation):
     Attributes:
         metadata: What one call asks for and what is expected of it.
         prompt: The prompt as data.
-        prompt_func: Address of a function that returns the prompt.
+        prompt_func: Address of a function that returns the prompt; `code` is that function's.
         output_schema: JSON Schema of the answer; None means plain text.
         cache: How answers are remembered; None until a pass decides.
         batch: How calls are grouped; None until a pass decides.

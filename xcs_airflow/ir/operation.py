@@ -51,6 +51,7 @@ class Operation(Frozen):
         kind: `python` for a plain function, `llm` for a model call.
         id: Unique in the graph: 1 to 250 ASCII letters, digits, `_`, `-`, `.`.
         func: Address of the function, `package.module:name`; a callable is accepted and converted.
+        code: Digest of the code behind the address, and of all that it uses of the pipeline's own; None when it is not known.
         inputs: Where each input comes from.
         map_over: The inputs it iterates: it runs once per item of them, taken together.
         collect: What a mapped operation does with the result of one item.
@@ -72,6 +73,7 @@ class Operation(Frozen):
     kind: Literal["python", "llm"] = "python"
     id: str
     func: str | None = None
+    code: str | None = None
     inputs: dict[str, Value] = Field(default_factory=dict)
     map_over: tuple[str, ...] = ()
     collect: Collect = "map"
