@@ -105,6 +105,71 @@ def test_a_wrong_command_line_starts_nothing(run_xcs, project, arguments, messag
     assert not (project / ".xcs").exists()
 
 
+CHANGING = """
+from tickets import words
+
+from xcs_airflow import llm, op, pipeline
+
+
+def note(name):
+    with open("ran.txt", "a", encoding="utf-8") as file:
+        print(name, file=file)
+
+
+@op
+def load() -> list[str]:
+    note("load")
+    return words()
+
+
+classify = llm("openai/gpt-4.1-mini", "Which team? {ticket}", temperature=0)
+muse = llm("openai/gpt-4.1-mini", "Muse on {ticket}")
+
+
+@op
+def report(teams: list[str], musings: list[str]) -> str:
+    note("report")
+    return " ".join([*teams, *musings])
+
+
+@op
+def aside() -> int:
+    note("aside")
+    return 1
+
+
+@pipeline
+def changing():
+    tickets = load()
+    return [report(classify.map(ticket=tickets), muse.map(ticket=tickets)), aside()]
+"""
+
+
+def test_a_run_goes_on_with_what_changed_in_the_code_and_pays_for_nothing_twice(start_xcs, project, models, server):
+    def run():
+        (project / "ran.txt").write_text("")
+        result = start_xcs("run", "changing.py", "--models", models, "--run-id", "one")
+        assert result.returncode == 0, result.stderr
+        return json.loads(result.stdout)[0], (project / "ran.txt").read_text().split(), sum(server.questions.values())
+
+    (project / "tickets.py").write_text("def words():\n    return ['a', 'b', 'a']\n")
+    (project / "changing.py").write_text(CHANGING)
+    text, ran, calls = run()
+    assert (text, sorted(ran), calls) == ("A B A A B A", ["aside", "load", "report"], 5)
+
+    (project / "changing.py").write_text(CHANGING.replace('" ".join', '"-".join'))
+    assert run() == ("A-B-A-A-B-A", ["report"], 5)
+
+    (project / "tickets.py").write_text("def words():\n    '''Tickets.'''\n    return list('aba')  # the same\n")
+    assert run() == ("A-B-A-A-B-A", ["load", "report"], 5)
+
+    (project / "tickets.py").write_text("def words():\n    '''All tickets.'''\n    # as they came\n    return list('aba')\n")
+    assert run() == ("A-B-A-A-B-A", [], 5)
+
+    (project / "tickets.py").write_text("def words():\n    return list('abc')\n")
+    assert run() == ("A-B-C-A-B-C", ["load", "report"], 7)
+
+
 WAITING = """
 import sys
 import threading

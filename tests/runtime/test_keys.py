@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from xcs_airflow.canonical import canonical_json
 from xcs_airflow.manifest import CacheRule, ModelCall
-from xcs_airflow.runtime.keys import KEY_SCHEMA, KeyMaker, halves
+from xcs_airflow.runtime.keys import KEY_SCHEMA, KeyMaker, asked_by, halves, row_key
 from xcs_airflow.runtime.models.routes import Target
 from xcs_airflow.runtime.settings import ModelRoute
 from xcs_airflow.values import Message, Prompt
@@ -100,3 +100,28 @@ def test_the_halves_of_a_key_tell_which_half_of_a_request_changed():
     prompt, recipe = halves(key())
     assert halves(key([{"role": "user", "content": "Which other team?"}]))[1] == recipe
     assert halves(key(temperature=1))[0] == prompt
+
+
+def of_row(row="3", messages=MESSAGES, step="step", **call):
+    return row_key(asked_by(step, ModelCall(**{**CALL, **call})), row, messages)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"row": "4"},
+        {"messages": MESSAGES * 2},
+        {"step": "other"},
+        {"model": "openai/gpt-4.1"},
+        {"temperature": 0.1},
+        {"max_tokens": 4},
+        {"seed": 1},
+        {"output_schema": {"type": "string"}},
+    ],
+)
+def test_the_key_of_a_row_tells_step_item_and_request(changes):
+    assert of_row(**changes) != of_row()
+
+
+def test_the_key_of_a_row_does_not_depend_on_who_wrote_the_prompt():
+    assert of_row(prompt=None, prompt_func="m:f") == of_row(prompt=None, prompt_func="m:g") == of_row()

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from json.encoder import encode_basestring_ascii as _quoted
 
-from xcs_airflow.canonical import canonical_json
+from xcs_airflow.canonical import canonical_json, digest
 from xcs_airflow.manifest import CacheRule, ModelCall
 from xcs_airflow.runtime.cache import Recipe
 from xcs_airflow.runtime.models.provider import Message
@@ -68,12 +68,19 @@ def halves(key: str) -> tuple[str, str]:
     return key[:_PROMPT_DIGITS], key[_PROMPT_DIGITS:]
 
 
-def row_key(fingerprint: str, row: str, messages: Sequence[Message]) -> str:
+def asked_by(step: str, call: ModelCall) -> str:
+    """A digest of who asks and of the request, but for its messages: what the keys of the rows of one step share."""
+    return digest([step, call.model_dump(mode="json", exclude={"prompt", "prompt_func"})])
+
+
+def row_key(asked: str, row: str, messages: Sequence[Message]) -> str:
     """The name of the answer for one item of one step, good for one run: for calls whose answers nobody else may take.
 
+    It does not depend on where a prompt came from: when only that changed, the answer is not paid for again.
+
     Args:
-        fingerprint: Of the step.
+        asked: What `asked_by` says of the step.
         row: The item's key.
         messages: Its prompt.
     """
-    return hashlib.sha256(canonical_json([fingerprint, row, messages]).encode()).hexdigest()
+    return hashlib.sha256(canonical_json([asked, row, messages]).encode()).hexdigest()

@@ -15,7 +15,7 @@ from xcs_airflow.runtime.answers import MisfitError, decode
 from xcs_airflow.runtime.books import Account
 from xcs_airflow.runtime.cache import CachedAnswer, Recipe
 from xcs_airflow.runtime.functions import Function
-from xcs_airflow.runtime.keys import KeyMaker, row_key
+from xcs_airflow.runtime.keys import KeyMaker, asked_by, row_key
 from xcs_airflow.runtime.models.provider import Message, ModelAnswer, ModelRequest
 from xcs_airflow.runtime.models.routes import target_of
 from xcs_airflow.runtime.settings import RuntimeSettings
@@ -43,7 +43,7 @@ class Question:
         rule: How answers are remembered.
         settings: Where models are.
         attempts: How often one call is tried.
-        fingerprint: Of the step; without one, answers that no other run may take are not remembered at all.
+        is_step: Whether a step of a run asks; else answers that no other run may take are not remembered at all.
 
     Raises:
         ModelError: Nobody is configured for the model.
@@ -57,7 +57,8 @@ class Question:
         rule: CacheRule | None,
         settings: RuntimeSettings,
         attempts: int = ATTEMPTS,
-        fingerprint: str = "",
+        *,
+        is_step: bool = False,
     ) -> None:
         self.name = name
         self.model = call.model
@@ -67,7 +68,7 @@ class Question:
         self.attempts = attempts
         self._call = call
         self._writer = Function(call.prompt_func, name) if call.prompt_func is not None else None
-        self._fingerprint = fingerprint
+        self._asked = asked_by(name, call) if is_step else None
         self._keys = KeyMaker(name, call, self.target, rule, settings.tenant) if rule is not None else None
 
     @property
@@ -104,9 +105,9 @@ class Question:
         """
         if self._keys is not None:
             return [self._keys.key(message) for message in messages]
-        if rows is None or not self._fingerprint:
+        if rows is None or self._asked is None:
             return None
-        return [row_key(self._fingerprint, row, message) for row, message in zip(rows, messages, strict=True)]
+        return [row_key(self._asked, row, message) for row, message in zip(rows, messages, strict=True)]
 
     @property
     def recipe(self) -> Recipe | None:
