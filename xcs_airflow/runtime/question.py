@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from xcs_airflow.errors import ModelError, RuntimeTaskError
@@ -68,8 +69,13 @@ class Question:
         self.attempts = attempts
         self._call = call
         self._writer = Function(call.prompt_func, name) if call.prompt_func is not None else None
-        self._asked = asked_by(name, call) if is_step else None
+        self._is_step = is_step
         self._keys = KeyMaker(name, call, self.target, rule, settings.tenant) if rule is not None else None
+
+    @cached_property
+    def asked(self) -> str:
+        """A digest of the step and the request, but for its messages: it stays when only the code before it changes."""
+        return asked_by(self.name, self._call)
 
     @property
     def runs_code(self) -> bool:
@@ -105,9 +111,9 @@ class Question:
         """
         if self._keys is not None:
             return [self._keys.key(message) for message in messages]
-        if rows is None or self._asked is None:
+        if rows is None or not self._is_step:
             return None
-        return [row_key(self._asked, row, message) for row, message in zip(rows, messages, strict=True)]
+        return [row_key(self.asked, row, message) for row, message in zip(rows, messages, strict=True)]
 
     @property
     def recipe(self) -> Recipe | None:

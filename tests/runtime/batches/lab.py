@@ -58,7 +58,7 @@ class Lab:
         monkeypatch.setattr(polling, "time", now)
         monkeypatch.setattr(batch_api, "backoff_s", lambda failed: 0.01)
 
-    def lowered(self, *, budget_usd=None, shards=None, schema=None, cache=_REMEMBERED, **terms):
+    def lowered(self, *, budget_usd=None, shards=None, schema=None, cache=_REMEMBERED, code=None, **terms):
         """The manifest, with other terms for its batches than the provider's."""
         prompt = Prompt(messages=(Message(parts=("about ", Hole(input="x"))),))
         metadata = LLMMetadata(model=MODELS[self.provider], temperature=0, max_tokens=8)
@@ -73,7 +73,7 @@ class Lab:
             shards=shards,
             batch=BatchPolicy(group="ask", mechanism="provider_batch"),
         )
-        load = Operation(id="load", func="pipeline:load", inputs={"items": Constant(constant=self.items)})
+        load = Operation(id="load", func="pipeline:load", code=code, inputs={"items": Constant(constant=self.items)})
         report = Operation(id="report", func="pipeline:report", inputs={"answers": Ref(operation="ask")})
         policy = PipelinePolicy(budget_usd=budget_usd)
         manifest = lower(Graph([load, ask, report], name="p", output=Ref(operation="report"), policy=policy))

@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from xcs_airflow.errors import RuntimeTaskError
+from xcs_airflow.ir import CachePolicy
 
 
 def test_answers_come_back_in_order_whatever_order_the_results_have(lab):
@@ -50,6 +51,20 @@ def test_answers_that_other_runs_may_not_take_are_taken_in_all_the_same(lab):
     lab.wait(run_id="other")
     assert lab.collect("other") == lab.answers
     assert set(lab.server.billed.values()) == {2}
+
+
+@pytest.mark.parametrize("cache", [CachePolicy(), None])
+def test_code_that_is_edited_while_a_batch_is_on_its_way_hands_nothing_over_twice(lab, cache):
+    lab.server.looks = 3
+    lab.manifest = lab.lowered(cache=cache, code="before")
+    lab.submit()
+    assert not lab.poll()
+    lab.manifest = lab.lowered(cache=cache, code="after")
+    lab.submit()
+    lab.wait()
+    assert lab.collect() == lab.answers
+    assert lab.server.billed == lab.once
+    assert lab.server.asked["create"] == 1
 
 
 def test_what_does_not_fit_in_one_batch_goes_in_several(lab):

@@ -24,7 +24,7 @@ from xcs_airflow.runtime.results import segment
 from xcs_airflow.runtime.steps import StepRunner
 
 _WINDOW = 1000
-_FINGERPRINT_DIGITS = 16
+_ASKED_DIGITS = 16
 
 MECHANISM = "provider_batch"
 
@@ -64,7 +64,7 @@ class Asked:
         question = runner.question(step, call)
         if terms is None or not has_api(question.target):
             return None
-        return cls(this, runner, step, question, terms, dossier_of(this, step), price, purse, taken)
+        return cls(this, runner, step, question, terms, dossier_of(this, question), price, purse, taken)
 
     @property
     def account(self) -> Account:
@@ -126,7 +126,7 @@ class Asked:
         return shared_cache(settings), memory
 
 
-def dossier_of(this: Attempt, step: Step) -> Dossier:
-    """What is written down about the batches of a step in the shard of a task."""
-    place = f"{segment(step.id)}/{this.shard}-of-{this.task.shards}/{segment(step.fingerprint[:_FINGERPRINT_DIGITS])}"
+def dossier_of(this: Attempt, question: Question) -> Dossier:
+    """What is written down about the batches of a question in the shard of a task, whatever code wrote its prompts."""
+    place = f"{segment(question.name)}/{this.shard}-of-{this.task.shards}/{segment(question.asked[:_ASKED_DIGITS])}"
     return Dossier(this.store, f"{this.folder}/batches/{place}")

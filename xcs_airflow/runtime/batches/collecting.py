@@ -37,7 +37,6 @@ class Collected:
 
     def __init__(self, this: Attempt) -> None:
         self._this = this
-        self._steps = {step.id: step for step in this.steps}
         self._brought: dict[str, _Brought] = {}
 
     def is_batched(self, question: Question) -> bool:
@@ -60,7 +59,7 @@ class Collected:
     def _of(self, question: Question) -> _Brought:
         if question.name not in self._brought:
             brought = self._brought[question.name] = _Brought()
-            for batch in dossier_of(self._this, self._steps[question.name]).load().batches:
+            for batch in dossier_of(self._this, question).load().batches:
                 if batch.outcome is not None:
                     lacks = {lack.key: f"{lack.why}: {lack.reason}" for lack in batch.outcome.lacks}
                     answered = set(batch.intent.keys) - lacks.keys()
