@@ -22,7 +22,8 @@ from xcs_airflow.runtime.batches.bookkeeping import announced, withdrawn
 from xcs_airflow.runtime.batches.documents import Batch, Intent, Lack, Outcome, Receipt
 from xcs_airflow.runtime.batches.files import RequestFile, RequestFiles
 from xcs_airflow.runtime.books import Usage
-from xcs_airflow.runtime.models.batch import BatchApi, RefusedError, UnknownFateError, opened
+from xcs_airflow.runtime.models.batch import BatchApi, UnknownFateError, opened
+from xcs_airflow.runtime.models.office import RefusedError
 
 _LOG = logging.getLogger("xcs_airflow.runtime")
 

@@ -18,19 +18,16 @@ from urllib.parse import quote, urlencode
 from xcs_airflow.errors import ModelUnavailableError
 from xcs_airflow.runtime.models.anthropic import DIALECT
 from xcs_airflow.runtime.models.batch import (
-    FILE_PATIENCE,
     BatchResult,
     BatchStatus,
     FileForm,
     Kind,
     NotToldError,
     NotToldYetError,
-    Office,
-    RefusedError,
     ResultFile,
     Sought,
-    documents_in,
 )
+from xcs_airflow.runtime.models.office import FILE_PATIENCE, Office, RefusedError, documents_in
 from xcs_airflow.runtime.models.provider import ModelAnswer, ModelRequest
 from xcs_airflow.runtime.models.routes import Target
 

@@ -18,13 +18,11 @@ from xcs_airflow.runtime.models.batch import (
     FileForm,
     Kind,
     NotToldError,
-    Office,
-    RefusedError,
     ResultFile,
     Sought,
-    documents_in,
 )
 from xcs_airflow.runtime.models.http import count_in
+from xcs_airflow.runtime.models.office import Office, RefusedError, documents_in
 from xcs_airflow.runtime.models.openai_compatible import DIALECT
 from xcs_airflow.runtime.models.provider import ModelAnswer, ModelRequest
 from xcs_airflow.runtime.models.routes import Target
