@@ -1,13 +1,17 @@
 """Batches of which nobody knows whether they were submitted: they are looked for, and nothing is paid twice."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from xcs_airflow.errors import ModelError
+from xcs_airflow.errors import ModelError, ModelUnavailableError
+from xcs_airflow.runtime.batches import submitting
 from xcs_airflow.runtime.batches.documents import CLASSES
+from xcs_airflow.runtime.models import anthropic_batches, openai_batches
 
 from .lab import LONG_AGO_S
+from .server import Anthropic, OpenAI
 
 
 @pytest.mark.parametrize("fault", ["lost", "torn"])
@@ -110,3 +114,44 @@ def test_an_orphan_is_submitted_again_where_that_is_allowed_and_the_books_say_so
     assert (usage.calls, usage.possibly_billed) == (6, 6)
     assert [sum(outcome.values()) for outcome in lab.outcomes] == [6, 6]
     assert set(lab.outcomes[0]) == set(CLASSES)
+
+
+def test_whoever_comes_too_late_creates_nothing(lab, monkeypatch):
+    """Setting money aside may take long, and others look for a batch only for so long."""
+    monkeypatch.setattr(submitting, "TO_CREATE_S", -1.0)
+    with pytest.raises(ModelUnavailableError, match="the time for it is over"):
+        lab.submit()
+    assert lab.server.asked["create"] == 0
+    assert lab.documents("receipt")["001"]["batch_id"] is None
+
+
+def test_a_batch_created_after_it_was_given_up_is_cancelled_and_the_books_say_so(lab, monkeypatch):
+    api = {"openai": openai_batches.OpenAIBatches, "anthropic": anthropic_batches.AnthropicBatches}[lab.provider]
+    original, first = api.create, iter([True])
+
+    async def create(*args):
+        made = await original(*args)
+        if next(first, False):  # stopped for hours, and the provider hides what it has just created
+            lab.later_s, lab.server.lag = LONG_AGO_S, 1000
+            with ThreadPoolExecutor(1) as other:
+                assert not other.submit(lab.poll).result()
+        return made
+
+    monkeypatch.setattr(api, "create", create)
+    lab.submit()
+    assert lab.server.asked["cancel"] == 1
+    assert [batch.is_cancelled for batch in lab.server.batches.values()] == [True, False]
+    lab.wait()
+    assert lab.collect() == lab.answers
+    assert lab.server.billed == lab.once
+    usage = lab.usage()
+    assert (usage.calls, usage.possibly_billed) == (6, 6)
+    assert lab.poll()
+
+
+@pytest.mark.parametrize("status", [201, 202])
+def test_a_batch_is_created_whatever_good_status_says_so(lab, monkeypatch, status):
+    for api in (OpenAI, Anthropic):
+        monkeypatch.setattr(api, "create", lambda *args, original=api.create: (status, original(*args)[1]))
+    assert lab.run() == lab.answers
+    assert lab.server.billed == lab.once
