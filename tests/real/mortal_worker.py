@@ -32,10 +32,11 @@ from xcs_airflow.runtime.cache.sqlite_claims import SqliteClaims
 from xcs_airflow.runtime.intents import Intents
 from xcs_airflow.runtime.ledger import Ledger
 from xcs_airflow.runtime.line import Line
+from xcs_airflow.runtime.pricing import price_of
 from xcs_airflow.runtime.results import Results
 from xcs_airflow.runtime.settings import RuntimeSettings
 from xcs_airflow.runtime.store import LocalStore
-from xcs_airflow.runtime.task import price_of, run_task
+from xcs_airflow.runtime.task import run_task
 
 DONE, FAILED, BROKEN, KILLED = 0, 1, 2, -signal.SIGKILL
 """How a worker ends: well; with an error of ours, which is in the log; with any other error; or not by itself."""
