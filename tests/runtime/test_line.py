@@ -92,6 +92,14 @@ def test_waiting_follows_the_server_where_it_says_how_long(line):
     assert pacing.allowed == 4
 
 
+def test_a_server_that_asks_for_no_patience_gets_some_all_the_same(line, monkeypatch):
+    monkeypatch.setattr("xcs_airflow.runtime.line.backoff_s", lambda attempt: 2**attempt)
+    script = Script(limited(0), busy(retry_after_s=0), OK)
+    _, _, ask = line(script)
+    assert asyncio.run(ask()).answer is OK
+    assert [seconds for seconds in script.slept if seconds] == [4, 8]
+
+
 def test_a_server_that_wants_more_patience_than_a_container_is_worth_gets_the_task_back(line):
     _, _, ask = line(Script(limited(3600)))
     with pytest.raises(ModelUnavailableError, match="after 1 attempts"):

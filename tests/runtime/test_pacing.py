@@ -1,10 +1,9 @@
 import asyncio
-import contextlib
 
 import pytest
 
-from xcs_airflow.runtime.models import AttemptError, ModelAnswer, ModelRequest
-from xcs_airflow.runtime.models.metered import Metered, expected_tokens
+from xcs_airflow.runtime.models import ModelAnswer, ModelRequest
+from xcs_airflow.runtime.models.tokens import expected_tokens, used_tokens
 from xcs_airflow.runtime.pacing import Pacing, backoff_s
 
 
@@ -151,52 +150,41 @@ def test_backoff_doubles_up_to_a_minute_and_spreads_over_the_whole_range():
 REQUEST = ModelRequest("m/x", [{"role": "user", "content": "x" * 384}], max_tokens=100)
 
 
-class Model:
-    """Answers, or fails, with what it is given."""
-
-    def __init__(self, *outcomes):
-        self.outcomes = list(outcomes)
-
-    async def complete(self, request):
-        outcome = self.outcomes.pop(0)
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
-
-
-def begun(clock, *outcomes):
-    """When each call began, one after the other, at 1,200 tokens a minute."""
-    pace = pacing(clock, tokens_per_minute=1200)
-    model = Metered(Model(*outcomes), pace)
-
-    async def run():
-        times = []
-        for _ in range(len(outcomes)):
-            times.append(await pace.enter() - 1000)
-            with contextlib.suppress(AttemptError):
-                await model.complete(REQUEST)
-            pace.leave()
-        return times
-
-    return asyncio.run(run())
-
-
 def test_a_request_counts_its_prompt_and_its_longest_answer():
     assert expected_tokens(REQUEST) == 96 + 4 + 100
 
 
+def test_what_the_provider_does_not_count_is_taken_as_expected():
+    assert [used_tokens(ModelAnswer("x", *counts), 200) for counts in [(100, 20), (100, None), (None, 20)]] == [120, 200, 200]
+
+
+def begun(clock, *used, answers_take_s=0.0):
+    """When each call began, one after the other, at 1,200 tokens a minute, when each is expected to use 200."""
+    pace = pacing(clock, tokens_per_minute=1200)
+
+    async def run():
+        times = []
+        for tokens in used:
+            times.append(await pace.enter(200))
+            clock.now += answers_take_s
+            pace.spend(times[-1], 200, tokens)
+            pace.leave()
+        return [time - 1000 for time in times]
+
+    return asyncio.run(run())
+
+
 def test_calls_wait_until_the_minute_has_made_up_for_the_tokens_used(clock):
-    assert begun(clock, *[ModelAnswer("x", 100, 20)] * 4) == [0, 6, 12, 18]
+    assert begun(clock, 120, 120, 120, 120) == [0, 6, 12, 18]
     assert clock.slept == [6, 6, 6]
 
 
-def test_what_the_provider_does_not_count_is_taken_as_expected(clock):
-    assert begun(clock, *[ModelAnswer("x", None, None)] * 3) == [0, 10, 20]
+def test_the_time_an_answer_takes_counts(clock):
+    assert begun(clock, 120, 120, 120, answers_take_s=4) == [0, 6, 12]
 
 
 def test_a_refused_call_uses_no_tokens_and_one_that_broke_off_may_have(clock):
-    refused, lost = AttemptError("no", blame="row"), AttemptError("lost", blame="busy", may_be_billed=True)
-    assert begun(clock, refused, lost, refused) == [0, 0, 10]
+    assert begun(clock, 0, 200, 0) == [0, 0, 10]
 
 
 def test_an_idle_minute_is_not_saved_up(clock):
@@ -205,14 +193,46 @@ def test_an_idle_minute_is_not_saved_up(clock):
     async def run():
         clock.now += 600
         for _ in range(2):
-            await pace.enter()
-            pace.spend(200)
-        return await pace.enter()
+            pace.spend(await pace.enter(200), 200, 200)
+        return await pace.enter(200)
 
     assert asyncio.run(run()) == 1620
 
 
+def side_by_side(clock, expected, used, *, calls=20, tokens_per_minute=1200):
+    """How many tokens calls that are made side by side were going to use, at a time."""
+    pace = pacing(clock, in_flight=calls, tokens_per_minute=tokens_per_minute)
+    going = most = 0
+
+    async def one():
+        nonlocal going, most
+        began = await pace.enter(expected)
+        going += expected
+        most = max(most, going)
+        while clock.now < began + 1:
+            await asyncio.sleep(0)
+            clock.now += 0.01
+        going -= expected
+        pace.spend(began, expected, used)
+        pace.leave()
+
+    async def run():
+        await asyncio.gather(*(one() for _ in range(calls)))
+
+    asyncio.run(run())
+    return most
+
+
+def test_calls_in_flight_are_going_to_use_no_more_tokens_than_the_minute_has(clock):
+    assert side_by_side(clock, 400, 100) == 1200
+
+
+def test_one_call_that_needs_more_than_a_minute_has_goes_alone(clock):
+    assert side_by_side(clock, 2000, 100, calls=3) == 2000
+
+
 def test_without_limits_nothing_is_counted_and_nobody_waits(clock):
     pace = pacing(clock)
-    pace.spend(10**9)
+    assert not pace.counts_tokens
+    pace.spend(1000, 0, 10**9)
     assert asyncio.run(pace.enter()) == 1000

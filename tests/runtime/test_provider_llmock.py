@@ -52,6 +52,15 @@ def test_an_answer_that_does_not_fit_is_asked_for_once_more(ask, llmock):  # noq
     assert len(second["body"]["messages"]) == len(first["body"]["messages"]) + 2
 
 
+def test_an_answer_that_says_nothing_is_not_sent_back(ask, llmock):  # noqa: F811
+    """Anthropic takes no messages without text; the second request would be refused."""
+    llmock.script({"type": "reply", "text": " \n"}, {"type": "reply", "text": '{"value": "bug"}'})
+    assert ask(["a"], output_schema=TEAM) == ["bug"]
+    messages = llmock.requests[1]["body"]["messages"]
+    assert [message["role"] for message in messages][-2:] == ["user", "user"]
+    assert all(message["content"] for message in messages)
+
+
 def test_an_answer_that_never_fits_is_an_error_after_two(ask, llmock):  # noqa: F811
     llmock.script(*[{"type": "reply", "text": "neither"}] * 2)
     with pytest.raises(ModelError) as caught:

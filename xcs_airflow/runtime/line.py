@@ -16,6 +16,7 @@ from xcs_airflow.runtime.budget import BudgetError, Purse
 from xcs_airflow.runtime.intents import Intents
 from xcs_airflow.runtime.ledger import Ledger
 from xcs_airflow.runtime.models.provider import AttemptError, ModelAnswer, ModelRequest, Provider
+from xcs_airflow.runtime.models.tokens import expected_tokens, used_tokens
 from xcs_airflow.runtime.pacing import Pacing, backoff_s
 from xcs_airflow.runtime.question import Question
 from xcs_airflow.runtime.slots import Slot, Slots
@@ -87,15 +88,21 @@ class Line:
             ModelUnavailableError: There was no answer after the step's number of attempts (XCS703).
         """
         failed = 0
+        expected = expected_tokens(request) if self._pacing.counts_tokens else 0
         while True:
-            began = await self._pacing.enter()
+            began = await self._pacing.enter(expected)
             answered = self._pacing.answered
+            used = 0
             try:
-                return await self._placed(question, request, remaining)
+                reply = await self._placed(question, request, remaining)
+                used = used_tokens(reply.answer, expected)
+                return reply  # noqa: TRY300  # whatever happens, the pace is told what was used
             except AttemptError as error:
+                used = expected if error.may_be_billed else 0
                 # Being told to slow down is no failure as long as others get through.
                 failed += not (error.is_limit and self._pacing.answered > answered)
-                wait_s = error.retry_after_s if error.retry_after_s is not None else backoff_s(failed + 1)
+                # A server that asks for no patience has no idea, and five attempts would be over in a moment.
+                wait_s = error.retry_after_s or backoff_s(failed + 1)
                 self._give_up(question, error, failed, wait_s)
                 if question.target.is_stand_in:
                     wait_s = 0
@@ -103,6 +110,7 @@ class Line:
                     self._pacing.slow_down(began, wait_s)
                     wait_s = 0
             finally:
+                self._pacing.spend(began, expected, used)
                 self._pacing.leave()
             await asyncio.sleep(wait_s)
 

@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable
 
 _LONGEST_BACKOFF_S = 60.0
 _FIRST_BACKOFF_S = 0.5
+_LONGEST_NAP_S = 0.2
+"""How long who waits for tokens does not look whether some were given back."""
 
 
 def backoff_s(attempt: int, spread: Callable[[float, float], float] = random.uniform) -> float:
@@ -40,7 +42,8 @@ class Pacing:
     Args:
         in_flight: The most calls that may wait for an answer.
         per_minute: The most calls that may begin in a minute; None means no limit.
-        tokens_per_minute: The most tokens that calls may use in a minute; None means no limit.
+        tokens_per_minute: The most tokens that calls may use in a minute, and the most that those in flight may be going to use
+            together, unless one call alone needs more; None means no limit.
         clock: Seconds, always rising.
         sleep: Waits for some seconds.
     """
@@ -65,7 +68,8 @@ class Pacing:
         self._cut_at = 0.0
         self._interval_s = 60 / per_minute if per_minute else 0.0
         self._next_start = 0.0
-        self._token_s = 60 / tokens_per_minute if tokens_per_minute else 0.0
+        self._tokens_per_minute = tokens_per_minute
+        self._expected = 0
         self._paid_at = 0.0
 
     @property
@@ -73,8 +77,17 @@ class Pacing:
         """How many calls may be in flight now."""
         return int(self._allowed)
 
-    async def enter(self) -> float:
-        """Wait for a place among the calls in flight; gives the time the call begins, for `slow_down`."""
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether calls must say how many tokens they use."""
+        return self._tokens_per_minute is not None
+
+    async def enter(self, tokens: int = 0) -> float:
+        """Wait for a place among the calls in flight; gives the time the call begins, for `slow_down`.
+
+        Args:
+            tokens: How many the call is expected to use; `spend` tells how many it did.
+        """
         while self._active >= self.allowed:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(waiter)
@@ -84,9 +97,9 @@ class Pacing:
                 self._wake()  # the place may have been given to this one already
                 raise
         self._active += 1
-        if self._interval_s or self._paused_until or self._paid_at:
+        if self._interval_s or self._paused_until or self.counts_tokens:
             try:
-                await self._moment()
+                await self._moment(tokens)
             except BaseException:
                 self.leave()
                 raise
@@ -97,11 +110,17 @@ class Pacing:
         self._active -= 1
         self._wake()
 
-    def spend(self, tokens: int) -> None:
-        """Tokens are used, or turn out not to be: no call begins before the minute has made up for those used so far."""
-        if self._token_s:
-            start = self._paid_at if tokens < 0 else max(self._clock(), self._paid_at)
-            self._paid_at = start + tokens * self._token_s
+    def spend(self, began: float, expected: int, used: int) -> None:
+        """A call has ended: no other begins before the minute has made up for all tokens that were used.
+
+        Args:
+            began: When it began.
+            expected: How many tokens it was expected to use.
+            used: How many it used.
+        """
+        if self._tokens_per_minute is not None:
+            self._expected -= expected
+            self._paid_at = max(began, self._paid_at) + used * 60 / self._tokens_per_minute
 
     def speed_up(self) -> None:
         """A call was answered."""
@@ -122,12 +141,19 @@ class Pacing:
             self._cut_at = now
             self._allowed = max(1.0, self._allowed / 2)
 
-    async def _moment(self) -> None:
-        """Wait until nobody pauses, the tokens used so far are made up for, and it is this call's turn in the minute."""
+    async def _moment(self, tokens: int) -> None:
+        """Wait until nobody pauses, it is this call's turn in the minute, and its tokens fit in."""
         start = max(self._clock(), self._next_start)
         self._next_start = start + self._interval_s
-        while (wait_s := max(start, self._paused_until, self._paid_at) - self._clock()) > 0:
+        while (wait_s := self._wait_s(start, tokens)) > 0:
             await self._sleep(wait_s)
+        self._expected += tokens
+
+    def _wait_s(self, start: float, tokens: int) -> float:
+        wait_s = max(start, self._paused_until, self._paid_at) - self._clock()
+        if wait_s <= 0 and self._tokens_per_minute is not None and self._expected and self._expected + tokens > self._tokens_per_minute:
+            return _LONGEST_NAP_S
+        return wait_s
 
     def _wake(self) -> None:
         free = self.allowed - self._active

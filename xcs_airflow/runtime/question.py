@@ -160,7 +160,9 @@ class Question:
     def again(self, messages: list[Message], answer: ModelAnswer, misfit: MisfitError) -> list[Message]:
         """The messages that ask once more after an answer that does not fit."""
         complaint = f"That answer cannot be used: {misfit}. Answer again, with nothing but JSON that fits."
-        return [*messages, {"role": "assistant", "content": answer.text}, {"role": "user", "content": complaint}]
+        # Providers refuse messages that say nothing.
+        said = [{"role": "assistant", "content": answer.text}] if answer.text.strip() else []
+        return [*messages, *said, {"role": "user", "content": complaint}]
 
 
 def _is_prompt(written: Any) -> bool:

@@ -20,7 +20,6 @@ from xcs_airflow.runtime.caches import cache_at
 from xcs_airflow.runtime.failures import Failure
 from xcs_airflow.runtime.ledger import Ledger
 from xcs_airflow.runtime.line import Line
-from xcs_airflow.runtime.models.metered import Metered
 from xcs_airflow.runtime.models.provider import Message
 from xcs_airflow.runtime.models.routes import Target, provider_for
 from xcs_airflow.runtime.pacing import Pacing
@@ -234,8 +233,6 @@ class Session:
                 in_flight = min(self._in_flight, target.route.max_in_flight or self._in_flight)
                 provider = await self._open.enter_async_context(provider_for(target, in_flight))
                 pacing = Pacing(in_flight, target.route.requests_per_minute, target.route.tokens_per_minute)
-                if target.route.tokens_per_minute is not None:
-                    provider = Metered(provider, pacing)
                 self._lines[target] = Line(provider, pacing, self._slots, self._ledger, self._purse)
             return self._lines[target]
 
