@@ -68,11 +68,10 @@ def doc_files() -> Iterator[tuple[str, bytes]]:
 def cli_reference() -> str:
     """Every command with its help as printed."""
     from xcs_airflow.cli.export import command as export_command
-    from xcs_airflow.cli.main import commands
+    from xcs_airflow.cli.main import all_commands
 
     parts = ["# Command line\n\nGenerated from the commands' own `--help` by `make docs`.\n"]
-    shown = [("xcs-export", export_command()), *((f"xcs {name}", command) for name, command in sorted(commands().items()))]
-    for name, command in shown:
+    for name, command in [("xcs-export", export_command()), *((f"xcs {name}", command) for name, command in all_commands().items())]:
         context = command.make_context(name, [], resilient_parsing=True, terminal_width=100, max_content_width=100)
         parts.append(f"## {name}\n\n```text\n{command.get_help(context)}\n```\n")
     return "\n".join(parts)

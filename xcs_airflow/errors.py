@@ -116,6 +116,7 @@ CODES: dict[str, Code] = {
     "XCS618": Code("the result for the item {key} is {type}, not a list whose parts become items", "return a list, or use .map instead of .flat_map"),
     "XCS619": Code("the cache {path} {reason}; it was set aside as {aside}, and a new one was begun", "remove it, or open it with the version that wrote it"),
     "XCS621": Code("entries of the cache {place} count as missing: {reason}", "see docs/cache.md"),
+    "XCS622": Code("{name} is not an export of a cache: {reason}", "write one with xcs cache export"),
     # 7xx: calls to models
     "XCS701": Code("no endpoint is configured for {model}", "{instead}"),
     "XCS702": Code("{model} refused the request: {reason}"),

@@ -39,7 +39,10 @@ def cpu_seconds_of(start_xcs, *arguments):
     return min(times)
 
 
-@pytest.mark.parametrize(("module", "arguments"), [("export", ["--help"]), ("main", ["--help"]), ("main", ["run", "--help"])])
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [("export", ["--help"]), ("main", ["--help"]), ("main", ["run", "--help"]), ("main", ["cache", "stats", "--help"])],
+)
 def test_help_imports_neither_models_nor_templates(project, module, arguments):
     assert modules_after(arguments, module) & {*SDKS, "pydantic", "jinja2", "rustworkx", "genai_prices", "asyncio"} == set()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from xcs_airflow.cli.cache import cache
 from xcs_airflow.cli.check import check
 from xcs_airflow.cli.console import Group
 from xcs_airflow.cli.explain import explain
@@ -27,6 +28,7 @@ EXAMPLES = (
     "xcs run pipeline.py:triage                        run it here",
     "xcs runs                                          what earlier runs used and cost",
     "xcs export pipeline.py:triage --target airflow    the same as xcs-export",
+    "xcs cache stats                                   what is remembered",
     "xcs explain XCS203                                what an error code means",
 )
 
@@ -42,7 +44,26 @@ def xcs() -> None:
 
 def commands() -> dict[str, click.Command]:
     """The commands by name."""
-    return {"check": check, "explain": explain, "export": export, "plan": plan, "run": run, "runs": runs, "schema": schema}
+    return {
+        "cache": cache,
+        "check": check,
+        "explain": explain,
+        "export": export,
+        "plan": plan,
+        "run": run,
+        "runs": runs,
+        "schema": schema,
+    }
+
+
+def all_commands() -> dict[str, click.Command]:
+    """The commands by name, and after each group those in it, as in `cache stats`; in alphabetical order."""
+    found: dict[str, click.Command] = {}
+    for name, command in sorted(commands().items()):
+        found[name] = command
+        if isinstance(command, click.Group):
+            found |= {f"{name} {part}": command.commands[part] for part in sorted(command.commands)}
+    return found
 
 
 for _name, _command in commands().items():

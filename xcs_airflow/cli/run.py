@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from xcs_airflow.cli import stages
 from xcs_airflow.cli.console import Command, format_option, prices_option, progress, say, say_finding, show, show_json
-from xcs_airflow.errors import ConfigError, XcsError
+from xcs_airflow.cli.given import pairs, parameters, runtime_settings
+from xcs_airflow.errors import XcsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pydantic import JsonValue
 
-    from xcs_airflow.manifest import ParameterSpec, Task
+    from xcs_airflow.manifest import Task
     from xcs_airflow.plan.cloud_graph import CloudGraph
     from xcs_airflow.runtime import RunUsage
     from xcs_airflow.runtime.settings import RuntimeSettings
@@ -35,21 +34,9 @@ EXAMPLES = (
 )
 
 
-def _pairs(_: click.Context, __: click.Parameter, texts: Sequence[str]) -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not name or not equals:
-            raise click.BadParameter(f"write NAME=VALUE instead of {text!r}")
-        if name in pairs:
-            raise click.BadParameter(f"{name} is given twice")
-        pairs[name] = value
-    return pairs
-
-
 @click.command("run", cls=Command, examples=EXAMPLES)
 @click.argument("pipeline", required=False)
-@click.option("-p", "--param", "texts", metavar="NAME=VALUE", multiple=True, callback=_pairs, help="A parameter: text, or JSON.")
+@click.option("-p", "--param", "texts", metavar="NAME=VALUE", multiple=True, callback=pairs, help="A parameter: text, or JSON.")
 @click.option("--run-id", metavar="NAME", help="Names the run; the same name again goes on where it ended.  [default: a new name]")
 @click.option("--store", metavar="PLACE", help="Folder or address of results and books.  [default: .xcs/store; env: XCS_STORE]")
 @click.option("--cache", metavar="PLACE", help="Where answers are remembered, or off.  [default: beside the store; env: XCS_CACHE]")
@@ -80,9 +67,9 @@ def run(  # noqa: PLR0913  # one for each option
     given = {"store": store, "cache": cache, "prices": prices, "code": planned.pipeline.root}
     running = _Run(
         planned.plan,
-        _runtime_settings(given, models),
+        runtime_settings(given, models),
         run_id or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
-        _parameters(planned.plan.parameters, texts),
+        parameters(planned.plan.parameters, texts),
     )
     output = running.run()
     if format == "json":
@@ -141,46 +128,3 @@ class _Run:
                 say(text())
             raise
         say(f"run {self.run_id}\n{text()}")
-
-
-def _runtime_settings(given: Mapping[str, Any], models: str | None) -> RuntimeSettings:
-    """The environment's settings, after those of the command line."""
-    from xcs_airflow.runtime.settings import RuntimeSettings  # noqa: PLC0415
-
-    environment = dict(os.environ)
-    if models is not None:
-        environment["XCS_MODELS"] = models if models.lstrip().startswith("{") else _read(models)
-    return RuntimeSettings.from_environment(environment, **given)
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError.because("XCS805", name="--models", reason=f"{path}: {getattr(error, 'strerror', None) or error}") from None
-
-
-def _parameters(specs: Sequence[ParameterSpec], texts: Mapping[str, str]) -> dict[str, JsonValue]:
-    """The parameters of the run, all that is wrong with them found before it begins."""
-    from xcs_airflow.runtime.parameters import complete  # noqa: PLC0415
-
-    schemas = {spec.name: spec.value_schema for spec in specs}
-    return complete(specs, {name: _value(text, schemas.get(name, {})) for name, text in texts.items()})
-
-
-def _value(text: str, schema: Mapping[str, JsonValue]) -> JsonValue:
-    """What stands on the command line, as a value: text where text is asked for, otherwise JSON if it is any."""
-    from xcs_airflow.canonical import DocumentError, load_json  # noqa: PLC0415
-
-    if any(kind.get("type") == "string" for kind in (schema, *_alternatives(schema))):
-        return text
-    try:
-        value: JsonValue = load_json(text)
-    except DocumentError:
-        return text
-    return value
-
-
-def _alternatives(schema: Mapping[str, JsonValue]) -> list[dict[str, JsonValue]]:
-    kinds = schema.get("anyOf")
-    return [kind for kind in kinds if isinstance(kind, dict)] if isinstance(kinds, list) else []

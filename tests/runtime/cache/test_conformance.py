@@ -62,9 +62,10 @@ def test_what_was_removed_is_gone(cache):
 def test_recipes_are_remembered_once(cache):
     first = Recipe("aa", "classify", {"model": "gpt", "temperature": 0, "schema": {"type": "string"}, "tenant": "ü"})
     second = Recipe("bb", "classify", {"model": "gpt", "temperature": 0.2})
-    for recipe in (second, first, first):
+    shared = Recipe("aa", "a/b c", first.fields)
+    for recipe in (second, first, shared, first):
         cache.note_recipe(recipe)
-    assert sorted(cache.recipes(), key=lambda recipe: recipe.digest) == [first, second]
+    assert sorted(cache.recipes(), key=lambda recipe: recipe.name) == [shared, first, second]
 
 
 def test_recipes_are_no_answers(cache):

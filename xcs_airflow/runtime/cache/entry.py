@@ -98,17 +98,22 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """All of a request but its messages: what the keys of one question have in common.
+    """All of a request but its messages: what the keys of one question have in common. Operations may share one.
 
     Attributes:
         digest: Of the fields.
-        operation: Who asked first.
+        operation: Who asks so.
         fields: Model, place, sampling, schema, tenant and so on, by name; none is secret and none is a prompt.
     """
 
     digest: str
     operation: str
     fields: dict[str, Any]
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """What tells it from others."""
+        return self.digest, self.operation
 
     def dump(self) -> str:
         """The JSON form, in ASCII."""
@@ -177,7 +182,7 @@ class Cache(Protocol):
         """Remember how something was asked, for `xcs cache why-miss`. What was noted once costs nothing again."""
 
     def recipes(self) -> list[Recipe]:
-        """Every recipe that was noted."""
+        """Every recipe that was noted, once for each operation that asks so."""
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """The keys that begin so, in order, also of damaged entries, without holding them all in memory."""

@@ -33,7 +33,7 @@ class MemoryCache:
 
     def __init__(self) -> None:
         self._answers: dict[str, CachedAnswer] = {}
-        self._recipes: dict[str, Recipe] = {}
+        self._recipes: dict[tuple[str, str], Recipe] = {}
         self._lock = threading.Lock()
 
     def get_many(self, keys: Iterable[str], *, ttl_s: int | None = None) -> dict[str, CachedAnswer]:
@@ -54,7 +54,7 @@ class MemoryCache:
 
     def note_recipe(self, recipe: Recipe) -> None:
         """Remember how something was asked."""
-        self._recipes.setdefault(recipe.digest, recipe)
+        self._recipes.setdefault(recipe.name, recipe)
 
     def recipes(self) -> list[Recipe]:
         """Every recipe that was noted."""

@@ -3,7 +3,7 @@
 It knows names and what lies under them; `object_place.py` knows the store, `object_claims.py` who asks for what.
 
     TENANT/answers/4/4f0c….json       an answer, named by its key
-    TENANT/recipes/91ab….json         how something was asked
+    TENANT/recipes/91ab….STEP.json    how an operation asks
     TENANT/claims/4/4f0c…             who asks for a key
     TENANT/owners/77e1….json          that who asks lives
 """
@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from xcs_airflow.runtime.cache.entry import CachedAnswer, Claims, Gate, Recipe
 from xcs_airflow.runtime.cache.object_claims import PATIENCE, ObjectClaims, Patience
 from xcs_airflow.runtime.cache.object_place import ObjectPlace, side_by_side
+from xcs_airflow.runtime.results import segment
 from xcs_airflow.runtime.store import Store
 
 _FOLDERS = "0123456789abcdef"
@@ -43,7 +44,7 @@ class ObjectCache:
         self._place = ObjectPlace(store, tenant)
         self._gate = Gate(place, is_sealed=is_sealed)
         self._patience = patience
-        self._noted: set[str] = set()
+        self._noted: set[tuple[str, str]] = set()
 
     def get_many(self, keys: Iterable[str], *, ttl_s: int | None = None) -> dict[str, CachedAnswer]:
         """The answers that are there, not older than asked, and undamaged."""
@@ -62,9 +63,9 @@ class ObjectCache:
 
     def note_recipe(self, recipe: Recipe) -> None:
         """Remember how something was asked."""
-        if recipe.digest not in self._noted:
-            self._place.create(f"recipes/{recipe.digest}{_SUFFIX}", recipe.dump().encode())
-            self._noted.add(recipe.digest)
+        if recipe.name not in self._noted:
+            self._place.create(f"recipes/{recipe.digest}.{segment(recipe.operation)}{_SUFFIX}", recipe.dump().encode())
+            self._noted.add(recipe.name)
 
     def recipes(self) -> list[Recipe]:
         """Every recipe that was noted."""

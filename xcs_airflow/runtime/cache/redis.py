@@ -3,7 +3,7 @@
 It knows names and commands; `redis_place.py` knows the server, `redis_claims.py` who asks for what.
 
     xcs:TENANT:answer:4f0c…     an answer, named by its key
-    xcs:TENANT:recipes          how something was asked, by the recipe's digest
+    xcs:TENANT:recipes          how operations ask, by the recipe's digest and the operation
     xcs:TENANT:claim:4f0c…      who asks for a key
 """
 
@@ -44,7 +44,7 @@ class RedisCache:
         self._recipes = f"{self._place.prefix}recipes"
         self._gate = Gate(without_password(address), is_sealed=is_sealed)
         self._lease_s = lease_s
-        self._noted: set[str] = set()
+        self._noted: set[tuple[str, str]] = set()
 
     def get_many(self, keys: Iterable[str], *, ttl_s: int | None = None) -> dict[str, CachedAnswer]:
         """The answers that are there, not older than asked, and undamaged."""
@@ -74,10 +74,10 @@ class RedisCache:
 
     def note_recipe(self, recipe: Recipe) -> None:
         """Remember how something was asked."""
-        if recipe.digest not in self._noted:
+        if recipe.name not in self._noted:
             with self._place.reporting():
-                self._client.hsetnx(self._recipes, recipe.digest, recipe.dump())
-            self._noted.add(recipe.digest)
+                self._client.hsetnx(self._recipes, " ".join(recipe.name), recipe.dump())
+            self._noted.add(recipe.name)
 
     def recipes(self) -> list[Recipe]:
         """Every recipe that was noted."""

@@ -28,7 +28,7 @@ class SealedCache:
         self._inner = inner
         self._keyring = keyring
         self._gate = Gate(place, is_sealed=True)
-        self._noted: set[str] = set()
+        self._noted: set[tuple[str, str]] = set()
         self.is_remote = inner.is_remote
 
     def get_many(self, keys: Iterable[str], *, ttl_s: int | None = None) -> dict[str, CachedAnswer]:
@@ -51,24 +51,25 @@ class SealedCache:
 
     def note_recipe(self, recipe: Recipe) -> None:
         """Remember how something was asked, encrypted as well: an output schema may say much about a prompt."""
-        if recipe.digest in self._noted:
+        if recipe.name in self._noted:
             return
         name = f"{recipe.digest}.{self._keyring.seal}"
         fields = {"sealed": self._keyring.encrypt(json.dumps(recipe.fields), name)}
         self._inner.note_recipe(Recipe(name, recipe.operation, fields))
-        self._noted.add(recipe.digest)
+        self._noted.add(recipe.name)
 
     def recipes(self) -> list[Recipe]:
         """Every recipe that was noted and can be read, each once."""
-        found: dict[str, Recipe] = {}
+        found: dict[tuple[str, str], Recipe] = {}
         for sealed in self._inner.recipes():
             digest, _, seal = sealed.digest.partition(".")
             try:
                 fields = json.loads(self._keyring.decrypt(sealed.fields["sealed"], seal, sealed.digest))
             except (KeyError, ValueError, TypeError):
                 continue
-            found[digest] = Recipe(digest, sealed.operation, fields)
-        return [found[digest] for digest in sorted(found)]
+            recipe = Recipe(digest, sealed.operation, fields)
+            found[recipe.name] = recipe
+        return [found[name] for name in sorted(found)]
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """The keys that begin so, in order, also of what cannot be read."""

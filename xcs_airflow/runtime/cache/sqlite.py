@@ -67,7 +67,7 @@ class SqliteCache:
         self._lock = threading.Lock()
         self._tenant: int | None = None
         self._touched: set[str] = set()
-        self._noted: set[str] = set()
+        self._noted: set[tuple[str, str]] = set()
 
     def get_many(self, keys: Iterable[str], *, ttl_s: int | None = None) -> dict[str, CachedAnswer]:
         """The answers that are there, not older than asked, and undamaged."""
@@ -109,17 +109,17 @@ class SqliteCache:
 
     def note_recipe(self, recipe: Recipe) -> None:
         """Remember how something was asked."""
-        if recipe.digest in self._noted:
+        if recipe.name in self._noted:
             return
         values = recipe.digest, recipe.operation, json.dumps(recipe.fields, ensure_ascii=True)
         self._run(
             lambda connection, tenant: connection.execute("INSERT OR IGNORE INTO recipes VALUES (?, ?, ?, ?)", (tenant, *values)).close()
         )
-        self._noted.add(recipe.digest)
+        self._noted.add(recipe.name)
 
     def recipes(self) -> list[Recipe]:
         """Every recipe that was noted."""
-        select = "SELECT digest, operation, fields FROM recipes WHERE tenant = ? ORDER BY digest"
+        select = "SELECT digest, operation, fields FROM recipes WHERE tenant = ? ORDER BY digest, operation"
         rows = self._run(lambda connection, tenant: connection.execute(select, (tenant,)).fetchall())
         return [Recipe(digest, operation, json.loads(fields)) for digest, operation, fields in rows]
 

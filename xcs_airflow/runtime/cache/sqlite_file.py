@@ -50,7 +50,7 @@ CREATE TABLE recipes (
     digest TEXT NOT NULL,
     operation TEXT NOT NULL,
     fields TEXT NOT NULL,
-    PRIMARY KEY (tenant, digest)
+    PRIMARY KEY (tenant, digest, operation)
 ) WITHOUT ROWID;
 CREATE TABLE claims (
     tenant INTEGER NOT NULL,
