@@ -13,7 +13,10 @@ import pytest
 
 from .counting_server import counting_server
 from .crashing import Run
+from .gcs_emulator import cloud_storage
 from .mortal_worker import mortal_workers
+
+BUCKETS = itertools.count()
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -81,6 +84,38 @@ def run_of(fast_folder, counting, workers):
         return Run(folder or fast_folder / str(next(names)), graph, in_flight, counting, workers)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def s3():
+    """A maker of empty buckets in moto's S3, and the variables that lead there."""
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415  # a second, which few tests need
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    url = "http://{}:{}".format(*server.get_host_and_port())
+
+    def make():
+        name = f"bucket-{next(BUCKETS)}"
+        urllib.request.urlopen(urllib.request.Request(f"{url}/{name}", method="PUT"), timeout=20).close()
+        return f"s3://{name}/folder"
+
+    keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_REGION": "us-east-1"}
+    yield {**keys, "AWS_ENDPOINT_URL": url}, make
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def gcs():
+    """The same for an emulator of Cloud Storage."""
+    with cloud_storage() as server:
+
+        def make():
+            name = f"bucket-{next(BUCKETS)}"
+            server.make_bucket(name)
+            return f"gs://{name}/folder"
+
+        yield server.environment, make
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ every condition (generations). The parts of a multipart upload wait here, since 
 from __future__ import annotations
 
 import asyncio
+import io
 import itertools
 import json
 import socket
@@ -63,7 +64,7 @@ class Gateway:
         path = f"/upload/storage/v1/b/{request.match_info['bucket']}/o"
         with MultipartWriter("related") as body:
             body.append_json({"name": request.match_info["name"]})
-            body.append(data, {"Content-Type": "application/octet-stream"})
+            body.append(io.BytesIO(data), {"Content-Type": "application/octet-stream"})
         async with self._upstream.post(path, params=query, data=body) as answer:
             if answer.status != web.HTTPOk.status_code:
                 return web.Response(status=answer.status, body=await answer.read())

@@ -87,7 +87,7 @@ class ObjectStore:
         try:
             with self._reporting(FileNotFoundError):
                 result = obstore.get(self._bucket, _checked(name))
-                # The ETag is what S3 compares, the generation what Cloud Storage does; where there is none, obstore takes no None.
+                # The ETag is what S3 compares, the generation what Cloud Storage does; obstore takes no None.
                 version = {name: result.meta[name] for name in ("e_tag", "version") if result.meta[name] is not None}
                 return bytes(result.bytes()), version
         except FileNotFoundError:
