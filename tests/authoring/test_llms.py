@@ -9,9 +9,9 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, field_validator
 
-from xcs_airflow.authoring import llm
+from xcs_airflow.authoring import llm, pipeline
 from xcs_airflow.errors import ModelError, TraceError
-from xcs_airflow.ir import LLMMetadata, Retry
+from xcs_airflow.ir import BatchPolicy, LLMMetadata, Retry
 from xcs_airflow.testing import fake_models
 
 MODEL = "openai/gpt-4.1-mini"
@@ -188,6 +188,25 @@ def test_text_answers_need_no_schema_and_others_carry_theirs():
     assert discuss.operation().output_schema == {"type": "array", "items": {"type": "string"}}
 
 
+def test_calls_through_a_batch_api_are_a_group_of_their_own_in_every_place():
+    ask = llm(MODEL, "About {x}", mechanism="provider_batch", on_orphan="resubmit", name="ask")
+    usual = llm(MODEL, "About {x}", mechanism="concurrent", name="usual")
+
+    @pipeline
+    def flow(items: list[str]):
+        return [ask.map(x=items), ask.map(x=items), usual.map(x=items)]
+
+    policies = [operation.batch for operation in flow.graph()]
+    assert policies == [
+        BatchPolicy(group="ask", mechanism="provider_batch", on_orphan="resubmit"),
+        BatchPolicy(group="ask.2", mechanism="provider_batch", on_orphan="resubmit"),
+        None,
+    ]
+    with fake_models("here and now") as calls:
+        assert ask(x="a") == "here and now"
+        assert calls.count == 1
+
+
 def test_output_goes_before_the_return_annotation():
     @llm(MODEL, output=bool)
     def is_urgent(ticket: str) -> str:
@@ -220,6 +239,9 @@ def test_an_answer_that_is_not_json_is_refused(output):
         ({"input_tokens": 1.5}, "input_tokens"),
         ({"cost_usd": "5 EUR"}, "cost_usd"),
         ({"timeout": "soon"}, "timeout"),
+        ({"mechanism": "packed"}, "mechanism"),
+        ({"on_orphan": "resubmit"}, "on_orphan"),
+        ({"mechanism": "provider_batch", "on_orphan": "pay"}, "on_orphan"),
     ],
 )
 def test_wrong_settings_are_named_as_they_were_written(settings: dict[str, Any], name):

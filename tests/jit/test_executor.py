@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+from importlib import import_module
+from types import SimpleNamespace
+
 import pytest
 
 from xcs_airflow import CloudExporter, LLMGraphEnhancer, llm, op, pipeline
-from xcs_airflow.errors import RuntimeTaskError
+from xcs_airflow.errors import NotReadyError, RuntimeTaskError
 from xcs_airflow.jit.executor import LLMOptimizedExecutor
+from xcs_airflow.manifest import Manifest, ProviderBatch, Task
 from xcs_airflow.runtime import RuntimeSettings
 from xcs_airflow.testing import fake_models
 
@@ -79,7 +84,7 @@ def test_a_task_that_fails_says_which_line(executor, manifest):
     with fake_models("x"), pytest.raises(RuntimeTaskError) as caught:
         executor(manifest).run("run-1", {"fail": True})
     assert "asked to fail" in str(caught.value)
-    assert "test_executor.py:24" in str(caught.value)
+    assert "test_executor.py:29" in str(caught.value)
 
 
 def test_modules_of_the_code_folder_are_found_and_put_away(tmp_path):
@@ -100,3 +105,46 @@ def test_modules_of_the_code_folder_are_found_and_put_away(tmp_path):
 
     assert values == ["one", "two"]
     assert "own_flow" not in sys.modules
+
+
+class Waiting:
+    """Tasks whose polls are ready at the so manieth start; keeps what was started."""
+
+    def __init__(self, monkeypatch, ready_at):
+        self.started = []
+        self.pauses = []
+        self.left = dict(ready_at)
+        monkeypatch.setattr("xcs_airflow.runtime.run_task", self.run)
+        monkeypatch.setattr("xcs_airflow.runtime.read_output", lambda *_, **__: "value")
+        monkeypatch.setattr(import_module("xcs_airflow.jit.executor"), "time", SimpleNamespace(sleep=self.pauses.append))
+
+    def run(self, manifest, task, *, shard, **_):
+        name = f"{task}/{shard}"
+        self.started.append(name)
+        self.left[name] = self.left.get(name, 1) - 1
+        if self.left[name] > 0:
+            raise NotReadyError.because("XCS721", waiting=1, total=1, model="m", reason="the provider is at work")
+
+
+def batch(name, *needs):
+    asked = ProviderBatch(max_requests=10, max_bytes=1000, window_s=60, poll_every_s=4)
+    return [
+        Task(id=f"{name}.submit", kind="submit", part_of=name, shards=2, needs=needs),
+        Task(id=f"{name}.poll", kind="poll", part_of=name, shards=2, needs=(f"{name}.submit",)),
+        Task(id=name, kind="collect", shards=2, needs=(f"{name}.poll",), provider_batch=asked),
+    ]
+
+
+def test_a_batch_holds_up_only_what_needs_it(executor, monkeypatch):
+    tasks = [*batch("a"), *batch("b"), Task(id="after", needs=("a",)), Task(id="other")]
+    waiting = Waiting(monkeypatch, {"a.poll/1": 4, "b.poll/0": 2})
+    reasons = []
+    run = executor(Manifest(pipeline="p", graph_digest="x", tasks=tasks), [])
+    value = dataclasses.replace(run, onlooker=lambda *told: reasons.append(told)).run("one")
+    assert value == "value"
+    first = ["a.submit/0", "a.submit/1", "a.poll/0", "a.poll/1", "b.submit/0", "b.submit/1", "b.poll/0", "b.poll/1", "other/0"]
+    second = ["a.poll/1", "b.poll/0", "b/0", "b/1"]
+    assert waiting.started == [*first, *second, "a.poll/1", "a.poll/1", "a/0", "a/1", "after/0"]
+    assert waiting.pauses == [1, 2, 4]  # and no longer than the manifest says
+    assert [(task.id, shard) for task, shard, _ in reasons] == [("a.poll", 1), ("b.poll", 0), ("a.poll", 1), ("a.poll", 1)]
+    assert "the provider is at work" in reasons[0][2]

@@ -45,6 +45,17 @@ def test_a_group_is_submitted_polled_and_collected():
     assert (batch.max_requests, batch.max_bytes, batch.window_s) == (50_000, 200_000_000, 86_400)
 
 
+@pytest.mark.parametrize(("first", "second", "both"), [("resubmit", "resubmit", "resubmit"), ("resubmit", "fail", "fail")])
+def test_a_group_pays_twice_only_where_all_its_calls_may(first, second, both):
+    def policy(word):
+        return BatchPolicy(group="ask", mechanism="provider_batch", on_orphan=word)
+
+    calls = [ask(name).model_copy(update={"batch": policy(word)}) for name, word in (("first", first), ("second", second))]
+    batch = lower(Graph(calls, name="p")).task_by_id["first_second"].provider_batch
+    assert batch is not None
+    assert batch.on_orphan == both
+
+
 def test_the_new_tasks_take_no_name_that_is_taken():
     manifest = lower(Graph([load("ask.poll"), ask("ask")], name="p"))
     assert [task.id for task in manifest.tasks if task.part_of == "ask"] == ["ask.submit", "ask.poll.2"]

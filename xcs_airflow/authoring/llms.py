@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
 from types import NoneType
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack, get_args, overload
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
@@ -23,13 +23,15 @@ from xcs_airflow.authoring.settings import SettingsReader, dollars, operation_fi
 from xcs_airflow.authoring.signature import Signature, first_line, refuse_async, refuse_unnamed
 from xcs_airflow.authoring.steps import P, R, Step, worker_address
 from xcs_airflow.authoring.template import read_prompt
-from xcs_airflow.errors import ModelError, TraceError
-from xcs_airflow.ir.llm_ops import LLMOperation
+from xcs_airflow.errors import ModelError, TraceError, nearest
+from xcs_airflow.ir.llm_ops import BatchPolicy, LLMOperation
 from xcs_airflow.ir.operation import Retry
-from xcs_airflow.manifest import CacheRule, ModelCall
+from xcs_airflow.manifest import CacheRule, ModelCall, OnOrphan
 from xcs_airflow.values import Hole, Message, Prompt
 
 if TYPE_CHECKING:
+    from xcs_airflow.authoring.trace import Trace
+    from xcs_airflow.ir.operation import Operation
     from xcs_airflow.runtime.calls import Caller
 
 T = TypeVar("T")
@@ -45,6 +47,9 @@ class LLMSettings(TypedDict, total=False):
         seed: Sampling seed.
         cacheable: Whether the same request may be answered from memory; by default if `temperature` is 0 or `seed` is set.
         batchable: Whether calls may be grouped with others; they may by default.
+        mechanism: `"provider_batch"` makes the calls through the provider's batch API; by default they are made at once.
+        on_orphan: What to do about a batch that may or may not have been submitted: `"fail"`, which asks a person, or `"resubmit"`,
+            which perhaps pays twice.
         quality_sensitive: Whether rewrites that can change answers are forbidden.
         input_tokens: Input tokens of one call, expected.
         output_tokens: Output tokens of one call, expected.
@@ -65,6 +70,8 @@ class LLMSettings(TypedDict, total=False):
     seed: int
     cacheable: bool
     batchable: bool
+    mechanism: Literal["concurrent", "provider_batch"]
+    on_orphan: OnOrphan
     quality_sensitive: bool
     input_tokens: int
     output_tokens: int
@@ -152,6 +159,12 @@ class LLM(Step[P, R]):
         """
         address = worker_address(self._func) if self._func else None
         return self._settings.model_copy(update={"prompt_func": address, "output_schema": self._schema})
+
+    def _recorded(self, operation_id: str, values: Mapping[str, Any], trace: Trace) -> Operation:
+        """An operation with a batch of its own, where its calls go through a batch API."""
+        operation = super()._recorded(operation_id, values, trace)
+        policy = self._settings.batch
+        return operation if policy is None else operation.model_copy(update={"batch": policy.model_copy(update={"group": operation_id})})
 
     def bind(self, positional: Sequence[Any], named: Mapping[str, Any], place: str | None) -> dict[str, Any]:
         """The value of every input by name.
@@ -282,10 +295,26 @@ def _operation(model: str, settings: LLMSettings, place: str | None, **fields: A
     cost = reader.read("cost_usd", settings.get("cost_usd"), dollars)
     metadata = {"model": model, "estimated_cost_usd": cost}
     metadata |= {field: settings[name] for name, field in _METADATA.items() if name in settings}  # type: ignore[literal-required]
+    fields["batch"] = _batch(settings, reader)
     return reader.build(LLMOperation, {"id": "llm", "metadata": metadata, **fields, **operation_fields(settings, reader)})
 
 
+def _batch(settings: LLMSettings, reader: SettingsReader) -> BatchPolicy | None:
+    """How calls go through the provider's batch API; None when they do not. The group gets its name with the operation."""
+    mechanism, on_orphan = settings.get("mechanism", "concurrent"), settings.get("on_orphan", "fail")
+    if mechanism not in _MECHANISMS:
+        reader.refuse("mechanism", mechanism, "there is no such way to make calls", nearest(str(mechanism), _MECHANISMS))
+    if on_orphan not in get_args(OnOrphan):
+        reader.refuse("on_orphan", on_orphan, "it is not something to do", nearest(str(on_orphan), get_args(OnOrphan)))
+    elif "on_orphan" in settings and mechanism == "concurrent":
+        reader.refuse("on_orphan", on_orphan, "only batches can be orphans", 'add mechanism="provider_batch"')
+    if mechanism != "provider_batch" or on_orphan not in get_args(OnOrphan):
+        return None
+    return BatchPolicy(group="llm", mechanism="provider_batch", on_orphan=on_orphan)
+
+
 _TEXT = TypeAdapter(str)
+_MECHANISMS = ("concurrent", "provider_batch")
 _METADATA = {
     "temperature": "temperature",
     "max_tokens": "max_tokens",

@@ -101,8 +101,11 @@ class _Run:
                 of = f" shard {shard + 1} of {task.shards}" if task.shards > 1 else ""
                 report(f"{len(self._done)} of {self.plan.totals.starts} starts done: {task.id}{of}")
 
+            def wait(task: Task, _: int, reason: str) -> None:
+                report(f"{len(self._done)} of {self.plan.totals.starts} starts done, waiting for {task.part_of}: {reason}")
+
             report(f"running {self.plan.name}, {self.plan.totals.starts} starts of tasks")
-            return LLMOptimizedExecutor(self.plan.manifest, self.settings, tell).run(self.run_id, self.parameters)
+            return LLMOptimizedExecutor(self.plan.manifest, self.settings, tell, wait).run(self.run_id, self.parameters)
 
     def usage(self) -> RunUsage:
         """The books of the run, all its starts together."""

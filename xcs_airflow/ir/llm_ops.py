@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from xcs_airflow.ir.operation import Operation
+from xcs_airflow.manifest import OnOrphan
 from xcs_airflow.values import Frozen, Prompt
 
 Mechanism = Literal["concurrent", "packed", "provider_batch"]
@@ -85,17 +86,19 @@ class CachePolicy(Frozen):
 
 
 class BatchPolicy(Frozen):
-    """Set by `PromptBatchingPass`: this operation's calls are made together with others.
+    """Set by `PromptBatchingPass`, or by the author: this operation's calls are made together with others.
 
     Attributes:
         group: The group's name; operations of one group become one task.
         mechanism: How the calls are made.
         in_flight: How many calls may wait for an answer at a time, in one shard.
+        on_orphan: What to do about a batch at the provider's that may or may not have been submitted.
     """
 
     group: str
     mechanism: Mechanism = "concurrent"
     in_flight: int = 1
+    on_orphan: OnOrphan = "fail"
 
 
 class LLMOperation(Operation):

@@ -1,4 +1,4 @@
-"""Runs the tasks of a manifest here, in order, as a platform would.
+"""Runs the tasks of a manifest here, in order, as a platform would: what waits for a provider's batch holds up only what needs it.
 
 It knows the order of tasks and their shards; what a task does is the runtime's.
 """
@@ -6,7 +6,7 @@ It knows the order of tasks and their shards; what a task does is the runtime's.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,13 @@ _FIRST_PAUSE_S = 1.0
 Observer = Callable[[Task, int, "TaskReport"], None]
 """Is told after every start of a task: the task, the shard, and what happened."""
 
+Onlooker = Callable[[Task, int, str], None]
+"""Is told why a task is not ready: the task, the shard, and the reason."""
+
+
+Start = tuple[Task, int]
+"""A task and one of its shards."""
+
 
 @dataclass(frozen=True)
 class LLMOptimizedExecutor:
@@ -33,12 +40,14 @@ class LLMOptimizedExecutor:
     Attributes:
         manifest: What to run.
         settings: Store, cache, models and the folder of the code; by default those of the environment.
-        observer: Who is told.
+        observer: Who is told what was done.
+        onlooker: Who is told what is waited for.
     """
 
     manifest: Manifest
     settings: RuntimeSettings | None = None
     observer: Observer | None = None
+    onlooker: Onlooker | None = None
 
     def run(self, run_id: str, parameters: Mapping[str, Any] | None = None) -> Any:
         """Run every task and return the pipeline's value. What an earlier run of the same id has finished is not done again.
@@ -56,24 +65,37 @@ class LLMOptimizedExecutor:
 
         settings = self.settings or RuntimeSettings.from_environment()
         with nullcontext() if settings.code is None else importable(settings.code):
-            for task in self.manifest.tasks:
-                for shard in range(task.shards):
-                    report = self._done(task, shard, run_id, parameters, settings)
-                    if self.observer:
-                        self.observer(task, shard, report)
+            starts = [(task, shard) for task in self.manifest.tasks for shard in range(task.shards)]
+            pause_s = _FIRST_PAUSE_S
+            while starts := self._not_ready(starts, run_id, parameters, settings):
+                time.sleep(pause_s)
+                pause_s = min([pause_s * 2, *(self._poll_every_s(task) for task, _ in starts if task.kind == "poll")])
             return read_output(self.manifest, run_id=run_id, parameters=parameters, settings=settings)
 
-    def _done(self, task: Task, shard: int, run_id: str, parameters: Mapping[str, Any] | None, settings: RuntimeSettings) -> TaskReport:
-        """Run one shard of a task; one that asks for a batch is run until there is an answer."""
+    def _not_ready(
+        self, starts: Sequence[Start], run_id: str, parameters: Mapping[str, Any] | None, settings: RuntimeSettings
+    ) -> list[Start]:
+        """Run what can be run; gives what waits for a batch, and what waits for that."""
         from xcs_airflow.runtime import run_task  # noqa: PLC0415  # compile time does without
 
-        pause_s = _FIRST_PAUSE_S
-        while True:
+        rest: list[Start] = []
+        unfinished: set[str] = set()
+        for task, shard in starts:
+            if not unfinished.isdisjoint(task.needs):
+                rest.append((task, shard))
+                unfinished.add(task.id)
+                continue
             try:
-                return run_task(self.manifest, task.id, run_id=run_id, shard=shard, parameters=parameters, settings=settings)
-            except NotReadyError:
-                time.sleep(pause_s)
-                pause_s = min(pause_s * 2, self._poll_every_s(task))
+                report = run_task(self.manifest, task.id, run_id=run_id, shard=shard, parameters=parameters, settings=settings)
+            except NotReadyError as error:
+                rest.append((task, shard))
+                unfinished.add(task.id)
+                if self.onlooker:
+                    self.onlooker(task, shard, error.findings[0].message)
+            else:
+                if self.observer:
+                    self.observer(task, shard, report)
+        return rest
 
     def _poll_every_s(self, task: Task) -> float:
         batch = self.manifest.task_by_id[task.part_of or task.id].provider_batch

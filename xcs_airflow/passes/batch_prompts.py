@@ -11,7 +11,7 @@ from itertools import count
 from math import ceil
 from typing import NamedTuple
 
-from xcs_airflow.cost.latency import is_local
+from xcs_airflow.cost.latency import goes_through_batch_api, is_local
 from xcs_airflow.cost.tasks import TaskOrder
 from xcs_airflow.ir.collection import collections
 from xcs_airflow.ir.graph import Graph, dependencies
@@ -124,7 +124,7 @@ class PromptBatchingPass:
         mapped = [operation for operation in graph if isinstance(operation, LLMOperation) and operation.is_mapped]
         busy_s: dict[tuple[str, int], float] = {}
         calls: dict[tuple[str, int], int] = {}
-        for operation in mapped:
+        for operation in (call for call in mapped if not goes_through_batch_api(call)):
             key, entry = (roots[operation.id], levels[operation.id]), estimates[operation.id]
             in_flight = self.max_in_flight if _why_alone(operation) is None else 1
             busy_s[key] = busy_s.get(key, 0) + entry.calls * entry.call_latency_s.expected / in_flight
@@ -135,7 +135,7 @@ class PromptBatchingPass:
             needed[key[0]] = max(needed.get(key[0], 1), shards)
         given = {roots[operation.id]: operation.shards for operation in graph if operation.is_mapped and operation.shards}
         needed |= given
-        return {operation.id: operation.shards or needed[roots[operation.id]] for operation in mapped}
+        return {operation.id: operation.shards or needed.get(roots[operation.id], 1) for operation in mapped}
 
     def _best(self, facts: _Facts, open_calls: Sequence[LLMOperation], context: PassContext) -> tuple[Graph, list[Group]]:
         """The largest groups, unless waiting for all that their members need makes the run longer."""
@@ -201,6 +201,8 @@ def _expected_s(graph: Graph, context: PassContext) -> float:
 
 def _why_not(operation: LLMOperation) -> str | None:
     """Why a call is not grouped; None when it may be."""
+    if goes_through_batch_api(operation):
+        return "its author sends it through the provider's batch API"
     if operation.batch is not None:
         return f"it belongs to the group {operation.batch.group} already"
     if not operation.metadata.batchable:

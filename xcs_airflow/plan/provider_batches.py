@@ -62,9 +62,17 @@ def in_three_steps(task: Task, members: Sequence[Operation], taken: set[str]) ->
         members: Its operations, with nothing that `why_not_in_a_batch`.
         taken: All task ids so far; the new ones are added.
     """
-    limits = batch_limits()[next(operation.metadata.provider_name for operation in members if isinstance(operation, LLMOperation))]
+    calls = [operation for operation in members if isinstance(operation, LLMOperation)]
+    limits = batch_limits()[calls[0].metadata.provider_name]
+    # Whoever wants to be asked is asked, though others of the group do not care.
+    may_pay_twice = all(call.batch is not None and call.batch.on_orphan == "resubmit" for call in calls)
     submit, poll = (_free_id(task.id, kind, taken) for kind in ("submit", "poll"))
-    batch = ProviderBatch(max_requests=limits.max_requests, max_bytes=limits.max_bytes, window_s=limits.window_s)
+    batch = ProviderBatch(
+        max_requests=limits.max_requests,
+        max_bytes=limits.max_bytes,
+        window_s=limits.window_s,
+        on_orphan="resubmit" if may_pay_twice else "fail",
+    )
     return [
         Task(id=submit, kind="submit", part_of=task.id, shards=task.shards, needs=task.needs),
         Task(id=poll, kind="poll", part_of=task.id, shards=task.shards, needs=(submit,)),
