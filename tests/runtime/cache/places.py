@@ -68,7 +68,9 @@ class SqlitePlace(Place):
 
     def damage(self, key):
         with closing(sqlite3.connect(self.path)) as connection, connection:
-            assert connection.execute("UPDATE answers SET text = CAST('other' AS BLOB) WHERE key = ?", (key,)).rowcount == 1
+            mine = "tenant = (SELECT id FROM tenants WHERE name = '')"
+            damage = f"UPDATE answers SET text = CAST('other' AS BLOB) WHERE key = ? AND {mine}"
+            assert connection.execute(damage, (key,)).rowcount == 1
 
 
 class ObjectPlace(Place):
