@@ -2,7 +2,15 @@
 
 import pytest
 
-from .places import PLACES, SqlitePlace
+from .places import PLACES, SqlitePlace, redis_server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_server_is_left():
+    yield
+    # By itself the server stays as long as a client is connected, even one of a process that is gone.
+    if redis_server.cache_info().currsize:
+        redis_server().shutdown(nosave=True)
 
 
 @pytest.fixture(params=PLACES)
