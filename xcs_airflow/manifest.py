@@ -134,7 +134,8 @@ class Task(Frozen):
         kind: What it does. A task of kind `poll` that is not ready ends with exit code 75; the platform waits and starts it again.
         steps: The operations to run, in an order that respects their inputs; steps with no edge between them may run together.
             Tasks of kind `submit` and `poll` have none of their own: they work for the steps of the task they are `part_of`.
-        part_of: For `submit` and `poll`: the id of the task of kind `collect`, which has the steps and as many shards.
+        part_of: For `submit` and `poll`: the id of the task of kind `collect`, which has the steps. A submit has as many shards as
+            that; a poll has one and asks for all of them.
         provider_batch: For `collect`: how its calls go through the provider's batch API.
         shards: Into how many parts the items of its mapped steps are spread; each part is one start of the task.
         in_flight: How many model calls may wait for an answer at a time, in one shard.

@@ -35,7 +35,7 @@ def test_a_group_is_submitted_polled_and_collected():
     assert [(task.id, task.kind, task.part_of, task.shards, task.needs) for task in manifest.tasks] == [
         ("load", "run", None, 1, ()),
         ("first_second.submit", "submit", "first_second", 3, ("load",)),
-        ("first_second.poll", "poll", "first_second", 3, ("first_second.submit",)),
+        ("first_second.poll", "poll", "first_second", 1, ("first_second.submit",)),
         ("first_second", "collect", None, 3, ("first_second.poll",)),
         ("report", "run", None, 1, ("first_second",)),
     ]

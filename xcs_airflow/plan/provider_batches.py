@@ -57,6 +57,8 @@ def _problems(operation: LLMOperation, calls: Sequence[LLMOperation]) -> Iterato
 def in_three_steps(task: Task, members: Sequence[Operation], taken: set[str]) -> list[Task]:
     """The tasks that submit, poll and collect, in this order; the last keeps id and steps.
 
+    One start of the poll asks for all shards: a platform waits for one process, and sees its exit code.
+
     Args:
         task: The group as one task.
         members: Its operations, with nothing that `why_not_in_a_batch`.
@@ -75,7 +77,7 @@ def in_three_steps(task: Task, members: Sequence[Operation], taken: set[str]) ->
     )
     return [
         Task(id=submit, kind="submit", part_of=task.id, shards=task.shards, needs=task.needs),
-        Task(id=poll, kind="poll", part_of=task.id, shards=task.shards, needs=(submit,)),
+        Task(id=poll, kind="poll", part_of=task.id, needs=(submit,)),
         task.model_copy(update={"kind": "collect", "provider_batch": batch, "needs": (poll,)}),
     ]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -69,6 +69,11 @@ class Attempt:
         """The task that has the steps: itself, or the one it submits or polls for."""
         return self.manifest.task_by_id[self.task.part_of] if self.task.part_of is not None else self.task
 
+    @property
+    def parts(self) -> tuple[Attempt, ...]:
+        """What it works for, a shard at a time: its own, and if it polls, each one of the task it is part of."""
+        return tuple(replace(self, shard=shard) for shard in range(self.owner.shards)) if self.task.kind == "poll" else (self,)
+
     @cached_property
     def results(self) -> Results:
         """The results of the run."""
@@ -82,6 +87,11 @@ class Attempt:
             PlanError: The price file is not valid.
         """
         return price_of(self.settings.prices)
+
+    @cached_property
+    def missing(self) -> tuple[Step, ...]:
+        """Of its steps those without a good result."""
+        return tuple(step for step in self.steps if not self.results.is_finished(step.id, self.shard))
 
     @cached_property
     def ledger_segment(self) -> str:

@@ -50,7 +50,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         _start(options, os.environ)
     except NotReadyError as waiting:
-        _LOG.info("task %s: %s", options.task, waiting.findings[0].message)
+        more = len(waiting.findings) - 1
+        _LOG.info("task %s: %s%s", options.task, waiting.findings[0].message, f"; and {more} more like that" if more else "")
         return TRY_AGAIN
     except XcsError as error:
         return _reported(error)

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from xcs_airflow.errors import NotReadyError, RuntimeTaskError, XcsError
-from xcs_airflow.manifest import Manifest, Step
+from xcs_airflow.manifest import Manifest
 from xcs_airflow.runtime.attempt import Attempt
 from xcs_airflow.runtime.books import Usage, total
 from xcs_airflow.runtime.budget import open_purse, spending_from
@@ -141,16 +141,17 @@ def _run(
     settings = settings or RuntimeSettings.from_environment()
     this = Attempt(manifest, task, shard, run_id, attempt, values, settings, open_store(settings.store))
     with watched(this) as span, _failures_kept(this.store, f"{this.folder}/errors/{this.name}.json"):
-        missing = [step for step in this.steps if not this.results.is_finished(step.id, shard)]
-        usage = _obeyed(this, missing) if missing else ()
+        parts = [part for part in this.parts if part.missing]
+        usage = _obeyed(this, parts) if parts else ()
         span.used(usage)
-    report = TaskReport(task.id, shard, tuple(step.id for step in missing), usage, time.perf_counter() - started)
+    ran = dict.fromkeys(step.id for part in parts for step in part.missing)
+    report = TaskReport(task.id, shard, tuple(ran), usage, time.perf_counter() - started)
     _LOG.info("%s", report)
     return report
 
 
-def _obeyed(this: Attempt, missing: Sequence[Step]) -> tuple[Usage, ...]:
-    """What it used to do what the task says; the books are closed however it ends."""
+def _obeyed(this: Attempt, parts: Sequence[Attempt]) -> tuple[Usage, ...]:
+    """What it used to do what the task says for parts with something missing; the books are closed however it ends."""
     price = this.price
     purse = open_purse(this, price)
     usage: list[Usage] = []
@@ -159,16 +160,20 @@ def _obeyed(this: Attempt, missing: Sequence[Step]) -> tuple[Usage, ...]:
         batched = batches.Collected(this) if batches is not None else None
         return Session(this.settings, this.task.in_flight, this.ledger, memory=this.memory, purse=purse, batched=batched)
 
+    def runner_of(part: Attempt) -> StepRunner:
+        return StepRunner(part.owner, part.shard, part.values, part.results, part.settings, session)
+
     batches = _batches() if this.task.kind != "run" else None
-    runner = StepRunner(this.task, this.shard, this.values, this.results, this.settings, session)
     try:
         with code_on_path(this.settings.code), keeping_books(this.ledger), spending_from(purse), collected_seldom():
             if batches is not None and this.task.kind != "collect":
                 work = batches.submit if this.task.kind == "submit" else batches.poll
-                usage += work(this, runner, missing, price, purse)
+                usage += work(parts, runner_of, price, purse)
             else:
-                for level in levels(missing):
-                    runner.run(level)
+                for part in parts:
+                    runner = runner_of(part)
+                    for level in levels(part.missing):
+                        runner.run(level)
     finally:
         try:
             usage += this.ledger.close(price)

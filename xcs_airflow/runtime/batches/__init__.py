@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from typing import TypeAlias
 
 from xcs_airflow.errors import NotReadyError, XcsError
-from xcs_airflow.manifest import Step
 from xcs_airflow.runtime.attempt import Attempt
 from xcs_airflow.runtime.batches.asked import Asked
 from xcs_airflow.runtime.batches.collecting import Collected
@@ -22,16 +22,17 @@ from xcs_airflow.runtime.steps import StepRunner
 
 __all__ = ["Collected", "poll", "submit"]
 
+RunnerOf: TypeAlias = Callable[[Attempt], StepRunner]
+
 _LOG = logging.getLogger("xcs_airflow.runtime")
 
 
-def submit(this: Attempt, runner: StepRunner, missing: Sequence[Step], price: Price, purse: Purse | None) -> list[Usage]:
+def submit(parts: Iterable[Attempt], runner_of: RunnerOf, price: Price, purse: Purse | None) -> list[Usage]:
     """Hand over every call whose answer is not there yet. Again, it hands over what is neither there nor handed over.
 
     Args:
-        this: The start of the task.
-        runner: What writes the prompts of its steps.
-        missing: The steps without a result.
+        parts: The start of the task, shard by shard.
+        runner_of: Gives what writes the prompts of a shard.
         price: What calls cost.
         purse: What they may cost; None means no limit.
 
@@ -41,10 +42,10 @@ def submit(this: Attempt, runner: StepRunner, missing: Sequence[Step], price: Pr
     Raises:
         ModelError: A batch was refused, or the provider does not answer. What was submitted before counts.
     """
-    return _each(submitted(asked) for asked in _all_asked(this, runner, missing, price, purse))
+    return _each(submitted(asked) for asked in _all_asked(parts, runner_of, price, purse))
 
 
-def poll(this: Attempt, runner: StepRunner, missing: Sequence[Step], price: Price, purse: Purse | None) -> list[Usage]:
+def poll(parts: Iterable[Attempt], runner_of: RunnerOf, price: Price, purse: Purse | None) -> list[Usage]:
     """Take in what has ended, and hand over again what came back without an answer; arguments and errors are those of `submit`.
 
     Returns:
@@ -53,24 +54,30 @@ def poll(this: Attempt, runner: StepRunner, missing: Sequence[Step], price: Pric
     Raises:
         NotReadyError: Some batches have not ended (XCS721).
     """
-    return _each(polled(asked) for asked in _all_asked(this, runner, missing, price, purse))
+    return _each(polled(asked) for asked in _all_asked(parts, runner_of, price, purse))
 
 
-def _all_asked(this: Attempt, runner: StepRunner, missing: Sequence[Step], price: Price, purse: Purse | None) -> Iterator[Asked]:
+def _all_asked(parts: Iterable[Attempt], runner_of: RunnerOf, price: Price, purse: Purse | None) -> Iterator[Asked]:
     """The steps whose calls go through a batch API. What a test or a model in this process answers is asked when it is collected."""
-    taken: set[str] = set()
-    for step in missing:
-        if step.call is not None:
-            asked = Asked.of(this, runner, step, step.call, price, purse, frozenset(taken))
-            if asked is not None:
-                yield asked
-                taken.update(key for batch in asked.dossier.open for key in batch.intent.keys)
-            else:
-                _LOG.info("%s has no batch API: %s is asked when the answers are collected", step.call.model, step.id)
+    for part in parts:
+        taken: set[str] = set()
+        runner = runner_of(part)
+        for step in part.missing:
+            if step.call is not None:
+                asked = Asked.of(part, runner, step, step.call, price, purse, frozenset(taken))
+                if asked is not None:
+                    yield asked
+                    taken.update(key for batch in asked.dossier.open for key in batch.intent.keys)
+                else:
+                    _LOG.info("%s has no batch API: %s is asked when the answers are collected", step.call.model, step.id)
 
 
 def _each(works: Iterator[Coroutine[None, None, list[Usage]]]) -> list[Usage]:
-    """Do one work after the other. One that fails does not keep the others from being done."""
+    """Do one work after the other. One that fails does not keep the others from being done.
+
+    Raises:
+        XcsError: What failed for good; else what may work later; else, of all that only takes time, everything.
+    """
     usage: list[Usage] = []
     errors: list[XcsError] = []
     for work in works:
@@ -79,7 +86,9 @@ def _each(works: Iterator[Coroutine[None, None, list[Usage]]]) -> list[Usage]:
         except XcsError as error:
             errors.append(error)
     # What failed goes before what only takes time.
-    errors.sort(key=lambda error: (isinstance(error, NotReadyError), bool(getattr(error, "retryable", False))))
+    failures = [error for error in errors if not isinstance(error, NotReadyError)]
+    if failures:
+        raise min(failures, key=lambda error: bool(getattr(error, "retryable", False)))
     if errors:
-        raise errors[0]
+        raise NotReadyError([finding for error in errors for finding in error.findings])
     return usage

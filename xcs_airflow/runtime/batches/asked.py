@@ -128,5 +128,5 @@ class Asked:
 
 def dossier_of(this: Attempt, question: Question) -> Dossier:
     """What is written down about the batches of a question in the shard of a task, whatever code wrote its prompts."""
-    place = f"{segment(question.name)}/{this.shard}-of-{this.task.shards}/{segment(question.asked[:_ASKED_DIGITS])}"
+    place = f"{segment(question.name)}/{this.shard}-of-{this.owner.shards}/{segment(question.asked[:_ASKED_DIGITS])}"
     return Dossier(this.store, f"{this.folder}/batches/{place}")

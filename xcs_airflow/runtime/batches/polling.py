@@ -10,7 +10,7 @@ import time
 
 from xcs_airflow.errors import ModelError, NotReadyError
 from xcs_airflow.runtime.batches.asked import Asked
-from xcs_airflow.runtime.batches.documents import Batch, Receipt
+from xcs_airflow.runtime.batches.documents import Batch, Dossier, Receipt
 from xcs_airflow.runtime.batches.submitting import TO_CREATE_S, cancelled, clean_up, not_submitted, submit_missing
 from xcs_airflow.runtime.batches.taking import give_up, take_in
 from xcs_airflow.runtime.books import Usage
@@ -32,14 +32,14 @@ _MOST_LOST = 5
 
 
 async def polled(asked: Asked) -> list[Usage]:
-    """Take in what has ended, and submit again what may yet be answered.
+    """Take in what has ended, and submit again what may yet be answered. What an earlier poll was done with is not asked about.
 
     Raises:
         NotReadyError: Something has not ended (XCS721).
         ModelError: A batch may have been submitted, and nobody can say so (XCS722); or none arrives (XCS725).
     """
     dossier = asked.dossier.load()
-    if not dossier.batches:
+    if not dossier.batches or _has_nothing_left(dossier):
         return []
     await clean_up(asked)
     usage: list[Usage] = []
@@ -54,7 +54,20 @@ async def polled(asked: Asked) -> list[Usage]:
     if any(reasons):
         facts = {"waiting": len(dossier.open), "total": len(dossier.batches), "reason": "; ".join(filter(None, dict.fromkeys(reasons)))}
         raise NotReadyError.because("XCS721", operation=asked.step.id, model=asked.question.model, **facts)
+    dossier.store.create(_word_of(dossier), b"{}")
     return usage
+
+
+def _has_nothing_left(dossier: Dossier) -> bool:
+    """Whether an earlier poll found that all of the last series have ended and nothing is to be submitted again.
+
+    One poll asks for many shards: those that are done are not read again until the last one is.
+    """
+    return not dossier.open and dossier.store.get(_word_of(dossier)) is not None
+
+
+def _word_of(dossier: Dossier) -> str:
+    return f"{dossier.folder}/{dossier.series}.polled.json"
 
 
 async def _looked_at(asked: Asked, api: BatchApi, batch: Batch) -> tuple[list[Usage], str]:
