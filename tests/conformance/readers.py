@@ -99,7 +99,8 @@ def read_aws_batch(bundle: Bundle) -> Emitted:
 
 
 def _submissions(machine: dict) -> Iterator[dict]:
-    for state in machine["States"].values():
+    asked_again = [state for state in machine["States"].values() if "Catch" in state]  # the same job stands in a loop twice
+    for state in asked_again or machine["States"].values():
         if state["Type"] == "Task":
             yield state["Parameters"]
         for branch in state.get("Branches", []):

@@ -1,6 +1,7 @@
-"""A provider of batches on loopback that takes its time: a batch ends when it has been asked about so many times.
+"""A provider of batches on loopback that takes its time, and a pipeline that waits for it.
 
-It knows OpenAI's documents (platform.openai.com/docs/api-reference/batch) as far as a batch that goes well needs them.
+A batch ends when it has been asked about so many times. It knows OpenAI's documents (platform.openai.com/docs/api-reference/batch) as far
+as a batch that goes well needs them.
 """
 
 import json
@@ -9,6 +10,9 @@ from collections import Counter
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from xcs_airflow.ir import BatchPolicy, Graph, Hole, LLMMetadata, LLMOperation, Message, Operation, Prompt, Ref, Retry
+from xcs_airflow.plan.cloud_graph import Wait
+
 
 class SlowBatches(ThreadingHTTPServer):
     """The server's state.
@@ -16,6 +20,7 @@ class SlowBatches(ThreadingHTTPServer):
     Attributes:
         looks: After how many questions a batch has ended.
         is_down: Whether it refuses every request for good.
+        batches_are_gone: Whether it knows nothing of its batches.
         asked: How often each batch was asked about.
         prompts: Every prompt of every batch.
     """
@@ -26,6 +31,7 @@ class SlowBatches(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Exchange)
         self.looks = looks
         self.is_down = False
+        self.batches_are_gone = False
         self.asked = Counter()
         self.prompts = []
         self.files = {}
@@ -47,6 +53,8 @@ class SlowBatches(ThreadingHTTPServer):
         return self.batches[name]
 
     def look_at(self, name):
+        if self.batches_are_gone:
+            raise KeyError(name)
         self.asked[name] += 1
         batch = self.batches[name]
         if self.asked[name] >= self.looks and batch["status"] == "in_progress":
@@ -114,3 +122,28 @@ def slow_batches(looks):
         finally:
             server.shutdown()
             thread.join()
+
+
+def batched():
+    """words -> 3 shards of calls that go through the batch API -> say."""
+    ask = LLMOperation(
+        id="ask",
+        prompt=Prompt(messages=(Message(parts=("about ", Hole(input="word"))),)),
+        inputs={"word": Ref(operation="words")},
+        map_over=("word",),
+        shards=3,
+        metadata=LLMMetadata(model="openai/gpt-4.1-mini"),
+        batch=BatchPolicy(group="ask", mechanism="provider_batch"),
+        retry=Retry(attempts=1),
+    )
+    one = Retry(attempts=1)
+    words = Operation(id="words", func="pipeline:words", retry=one)
+    say = Operation(id="say", func="pipeline:say", inputs={"answers": Ref(operation="ask")}, retry=one)
+    return Graph([words, ask, say], name="batched", output=Ref(operation="say"))
+
+
+def at_once(plan, waits):
+    """The plan with seconds in place of minutes, and so many waits."""
+    wait = Wait(every_s=1, at_most_s=2**waits - 1)
+    tasks = [task if task.wait is None else task.model_copy(update={"wait": wait}) for task in plan.tasks]
+    return plan.model_copy(update={"tasks": tuple(tasks)})

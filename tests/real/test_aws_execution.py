@@ -12,18 +12,29 @@ import boto3
 import pytest
 from botocore.session import get_session
 from moto import mock_aws
+from moto.batch.models import Job
 from moto.batch_simple.models import BatchSimpleBackend
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service import StateTaskService
 
 from xcs_airflow.canonical import pretty_json
 from xcs_airflow.ir import Graph, Operation, Parameter, ParameterSpec, Ref
 from xcs_airflow.plan import CloudExporter
+from xcs_airflow.runtime import RuntimeSettings, read_output
 from xcs_exporters.aws_batch import AwsBatchExporter
+from xcs_exporters.aws_batch.polling import EVENTS_PER_POLL, EVENTS_PER_TASK
+
+from .slow_batches import at_once, batched, slow_batches
 
 pytestmark = pytest.mark.real
 
 CODE = """
 import os
+
+def words():
+    return [f"word {number}" for number in range(9)]
+
+def say(answers):
+    return " ".join(answers)
 
 def numbers(count):
     return list(range(count))
@@ -73,11 +84,13 @@ class Account:
 
     Attributes:
         machine: ARN of the state machine.
+        execution: ARN of what was started last.
         values: Every variable of the files.
         jobs: What was run: task and shard, in order.
     """
 
     machine: str = ""
+    execution: str = ""
     values: dict[str, str] = field(default_factory=dict)
     jobs: list[tuple[str, str]] = field(default_factory=list)
 
@@ -90,14 +103,20 @@ class Account:
     def run(self, parameters):
         """The end of an execution."""
         client = boto3.client("stepfunctions")
-        arn = client.start_execution(stateMachineArn=self.machine, name="run-1", input=json.dumps(parameters))["executionArn"]
+        self.execution = client.start_execution(stateMachineArn=self.machine, name="run-1", input=json.dumps(parameters))["executionArn"]
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
-            execution = client.describe_execution(executionArn=arn)
+            execution = client.describe_execution(executionArn=self.execution)
             if execution["status"] != "RUNNING":
                 return execution["status"]
             threading.Event().wait(0.1)
         raise TimeoutError
+
+    @property
+    def history(self):
+        """The names and types of all that happened, in order."""
+        pages = boto3.client("stepfunctions").get_paginator("get_execution_history").paginate(executionArn=self.execution)
+        return [event["type"] for page in pages for event in page["events"]]
 
 
 @pytest.fixture(autouse=True)
@@ -138,8 +157,18 @@ def account(monkeypatch):
             monkeypatch.delenv("MOTO_SIMPLE_BATCH_FAIL_AFTER", raising=False)
             if any(codes):
                 monkeypatch.setenv("MOTO_SIMPLE_BATCH_FAIL_AFTER", "0")
-            return submit(backend, job_name, job_def_id, job_queue, array_properties, **rest)
+            name, job, arn = submit(backend, job_name, job_def_id, job_queue, array_properties, **rest)
+            if not array_properties:
+                backend._jobs[job].exit_code = codes[0]
+            return name, job, arn
 
+    details = Job._container_details
+
+    def details_with_exit_code(job):
+        return {**details(job), **({} if job.exit_code is None else {"exitCode": job.exit_code})}
+
+    # moto describes containers without it; Batch does not tell it of an array.
+    monkeypatch.setattr(Job, "_container_details", details_with_exit_code)
     monkeypatch.setattr(BatchSimpleBackend, "submit_job", submit_and_run)
     with mock_aws(config={"batch": {"use_docker": False}, "stepfunctions": {"execute_state_machine": True}}):
         yield account
@@ -159,10 +188,10 @@ def _run(properties, parameters, index, account):
     return subprocess.run(command, env={**path, **environ, **shard}, check=False, timeout=60).returncode
 
 
-def deploy(graph, account, folder):
+def deploy(graph, account, folder, plan=None, **env):
     """Put a bundle into the account."""
-    plan = CloudExporter().export(graph)
-    bundle = AwsBatchExporter().emit(plan, {})
+    plan = plan or CloudExporter().export(graph)
+    bundle = AwsBatchExporter().emit(plan, {"env": env})
     (folder / "code").mkdir()
     (folder / "code" / "pipeline.py").write_text(CODE, encoding="utf-8")
     (folder / "manifest.json").write_text(pretty_json(plan.manifest.to_dict()), encoding="utf-8")
@@ -219,3 +248,52 @@ def test_a_task_that_fails_fails_the_run_and_nothing_follows(account, tmp_path):
     deploy(pipeline(greet={"func": "pipeline:fail", "shards": 1}), account, tmp_path)
     assert account.run({"count": 5}) == "FAILED"
     assert account.jobs == [("numbers", ""), ("greet", "")]
+
+
+@pytest.fixture
+def provider():
+    with slow_batches(looks=3) as server:
+        yield server
+
+
+def deploy_batched(account, folder, provider, *, waits):
+    plan = at_once(CloudExporter().export(batched()), waits)
+    models = {"openai": {"endpoint": provider.url}}
+    deploy(None, account, folder, plan, XCS_MODELS=json.dumps(models))
+    return plan
+
+
+def test_a_run_waits_for_the_batches_of_a_provider_and_leaves_the_events_that_are_counted_on(account, tmp_path, provider):
+    plan = deploy_batched(account, tmp_path, provider, waits=4)
+    assert account.run({}) == "SUCCEEDED"
+    shards = ["0", "1", "2"]
+    polls = [("ask.poll", "")] * provider.looks
+    assert account.jobs == [
+        ("words", ""),
+        *(("ask.submit", shard) for shard in shards),
+        *polls,
+        *(("ask", shard) for shard in shards),
+        ("say", ""),
+    ]
+    output = read_output(plan.manifest, run_id="run-1", settings=RuntimeSettings(store=(tmp_path / "store").as_uri()))
+    assert output == " ".join(f"ABOUT WORD {number}" for number in range(9))
+    assert len(provider.prompts) == 9
+    jobs, polls = len({task for task, _ in account.jobs}), provider.looks - 1
+    assert account.history.count("WaitStateEntered") == polls
+    assert len(account.history) <= EVENTS_PER_TASK * jobs + EVENTS_PER_POLL * polls + 4 + 2 + 2 + 2 * polls
+
+
+def test_a_poll_that_fails_for_good_fails_the_run_at_its_job(account, tmp_path, provider):
+    deploy_batched(account, tmp_path, provider, waits=4)
+    provider.batches_are_gone = True
+    assert account.run({}) == "FAILED"
+    assert [task for task, _ in account.jobs][-2:] == ["ask.poll"] * 2
+    assert "WaitStateEntered" not in account.history
+
+
+def test_a_provider_that_takes_too_long_fails_the_run(account, tmp_path, provider):
+    deploy_batched(account, tmp_path, provider, waits=2)
+    provider.looks = 100
+    assert account.run({}) == "FAILED"
+    assert [task for task, _ in account.jobs if task == "ask.poll"] == ["ask.poll"] * 4
+    assert account.jobs[-1] == ("ask.poll", "")

@@ -19,6 +19,8 @@ from xcs_exporters.aws_batch import AwsBatchExporter
 from xcs_exporters.aws_batch.cron import CronError, scheduler_expression
 from xcs_exporters.aws_batch.sizes import fargate_sizes
 
+from .slow_batches import batched
+
 pytestmark = pytest.mark.real
 
 DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
@@ -53,9 +55,12 @@ def emit(graph, **settings):
     return AwsBatchExporter().emit(CloudExporter().export(graph), settings)
 
 
-@pytest.fixture(params=["small", "sharded", "wide", "hostile", "everything"])
+OWN = {"everything": everything, "batched": batched}
+
+
+@pytest.fixture(params=["small", "sharded", "wide", "hostile", *OWN])
 def each_graph(request, graphs):
-    return everything() if request.param == "everything" else graphs[request.param]()
+    return OWN[request.param]() if request.param in OWN else graphs[request.param]()
 
 
 def report_of(service, operation, request):
@@ -72,7 +77,7 @@ def as_deployed(bundle):
 
 def submissions(machine):
     for state in machine["States"].values():
-        if "Parameters" in state:
+        if state["Type"] == "Task":
             yield state["Parameters"]
         for branch in state.get("Branches", ()):
             yield from submissions(branch)

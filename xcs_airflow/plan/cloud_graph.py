@@ -5,6 +5,7 @@ It knows everything an exporter or a reviewer needs; it does not know any platfo
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 from pydantic import Field, computed_field
@@ -61,17 +62,19 @@ class Wait(Frozen):
     every_s: int
     at_most_s: int
 
-    def polls(self, growth: float, longest_s: int) -> int:
-        """How many waits fit in, when each is longer than the one before.
+    def pauses_s(self, growth: float, longest_s: int) -> tuple[int, ...]:
+        """The waits between the starts in seconds, each longer than the one before, until they are as long as it may take.
 
         Args:
             growth: What each is multiplied by.
             longest_s: No wait is longer than this, in seconds, unless the first one is.
         """
-        number, waited, each = 0, 0.0, float(self.every_s)
+        pauses: list[int] = []
+        waited, each = 0, float(self.every_s)
         while waited < self.at_most_s:
-            number, waited, each = number + 1, waited + each, max(min(each * growth, longest_s), self.every_s)
-        return number
+            pauses.append(math.ceil(each))
+            waited, each = waited + pauses[-1], max(min(each * growth, longest_s), self.every_s)
+        return tuple(pauses)
 
 
 class PlannedTask(Frozen):

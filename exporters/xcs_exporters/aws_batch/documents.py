@@ -6,6 +6,7 @@ It knows shapes; it does not know limits. Fields that no rule asks about are let
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel, to_pascal
@@ -118,17 +119,44 @@ class Submission(_Pascal):
     tags: dict[str, str] = Field(default_factory=dict)
 
 
+class Way(_Pascal):
+    """Where a choice or an error leads to, and whatever leads there."""
+
+    model_config = ConfigDict(extra="allow")
+
+    next: str
+
+
 class State(_Pascal):
-    """One state; `parameters` belong to tasks, `branches` to parallel states."""
+    """One state; `branches` belong to parallel states, `choices` to those that choose.
+
+    `parameters` are those of a job where a job is submitted, else whatever a state remembers.
+    """
 
     type: str
     resource: str | None = None
-    parameters: Submission | None = None
+    parameters: Annotated[Submission | dict[str, JsonValue] | None, Field(union_mode="left_to_right")] = None
     branches: list[StateMachine] = Field(default_factory=list)
+    choices: list[Way] = Field(default_factory=list)
+    default: str | None = None
+    seconds: int | None = None
+    seconds_path: str | None = None
+    result: JsonValue = None
     next: str | None = None
     end: bool = False
     result_path: str | None = "$"
-    catch: JsonValue = None
+    catch: list[Way] = Field(default_factory=list)
+
+    @property
+    def submission(self) -> Submission | None:
+        """The job it submits."""
+        return self.parameters if isinstance(self.parameters, Submission) else None
+
+    @property
+    def leads_to(self) -> list[str]:
+        """The states that may follow."""
+        ways = [self.next, self.default, *(way.next for way in (*self.choices, *self.catch))]
+        return [way for way in ways if way is not None]
 
 
 class StateMachine(_Pascal):
@@ -145,10 +173,30 @@ class StateMachine(_Pascal):
                 yield from branch.all_states()
 
     def submissions(self) -> Iterator[Submission]:
-        """Every job it submits."""
-        for _, state in self.all_states():
-            if state.parameters is not None:
-                yield state.parameters
+        """Every job it submits, those of a loop once."""
+        for state in self.states.values() if not self.is_loop else self.asking:
+            if state.submission is not None:
+                yield state.submission
+            for branch in state.branches:
+                yield from branch.submissions()
+
+    @property
+    def is_loop(self) -> bool:
+        """Whether it asks again what has failed: its own states, not those of its branches."""
+        return bool(self.asking)
+
+    @property
+    def asking(self) -> list[State]:
+        """Its own states whose failures are caught."""
+        return [state for state in self.states.values() if state.catch]
+
+    def loops(self) -> Iterator[StateMachine]:
+        """Every loop in it."""
+        if self.is_loop:
+            yield self
+        for state in self.states.values():
+            for branch in state.branches:
+                yield from branch.loops()
 
     def chain(self) -> list[str]:
         """The names of its own states in the order they run in, as far as each leads to another."""

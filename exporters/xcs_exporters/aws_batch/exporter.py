@@ -19,11 +19,12 @@ from xcs_airflow.exporting.target_settings import read_settings
 from xcs_airflow.plan.cloud_graph import CloudGraph
 from xcs_airflow.plan.legalise import refusal, unsupported
 from xcs_exporters.aws_batch.job_definitions import JobClass, job_classes, task_findings
+from xcs_exporters.aws_batch.polling import MAX_EVENTS
 from xcs_exporters.aws_batch.readme import Readme
 from xcs_exporters.aws_batch.rules import broken_rules
 from xcs_exporters.aws_batch.schedule import schedule, schedule_findings
 from xcs_exporters.aws_batch.settings import TARGET, AwsBatchSettings
-from xcs_exporters.aws_batch.state_machine import state_machine
+from xcs_exporters.aws_batch.state_machine import patience, state_machine
 from xcs_exporters.aws_batch.template import MAX_TEMPLATE_BYTES, template
 
 CAPABILITIES: Final = Capabilities(
@@ -42,12 +43,12 @@ CAPABILITIES: Final = Capabilities(
         "environment": "variables of the job definition's container",
         "image_per_task": "tasks with an image of their own have a job definition of their own",
         "conditions": "the runtime decides; the job of a task that is skipped ends at once",
+        "provider_batch": "a loop of states that waits longer each time: no machine runs between two questions",
     },
     unsupported={
         "retry_delay": "Batch starts the next attempt at once",
         "priority": "jobs of a queue without a scheduling policy start in the order they come",
         "rate_limit_pools": "jobs share no pools: calls in flight are limited in each task, not across tasks",
-        "provider_batch": "the state machine does not wait for a provider; calls can be made concurrent",
     },
     advisory=frozenset({"retry_delay", "priority", "rate_limit_pools"}),
     max_shards=10_000,
@@ -112,6 +113,10 @@ def _refusals(plan: CloudGraph) -> list[Finding]:
         yield from unsupported(plan, TARGET, CAPABILITIES.unsupported, advisory=CAPABILITIES.advisory, max_shards=CAPABILITIES.max_shards)
         yield from task_findings(plan, TARGET)
         yield from schedule_findings(plan, TARGET)
+        if patience(plan) is None:
+            polls = sum(task.wait is not None for task in plan.tasks)
+            reason = f"the history of an execution has {MAX_EVENTS} events, which is not enough to wait for them"
+            yield refusal(plan, TARGET, None, f"{polls} provider batches", reason, instead="put calls into the same group")
 
     return list(all_of_them())
 

@@ -15,6 +15,7 @@ from xcs_exporters.aws_batch import template as made
 from xcs_exporters.aws_batch.documents import StateMachine
 from xcs_exporters.aws_batch.files import SCHEDULE, STATE_MACHINE, TEMPLATE, Broken, Files
 from xcs_exporters.aws_batch.job_rules import NAME, illegal_tags
+from xcs_exporters.aws_batch.polling import EVENTS_PER_TASK, MAX_EVENTS, Patience, loop
 from xcs_exporters.aws_batch.state_machine import MAX_DEFINITION_BYTES, SUBMIT_AND_WAIT
 from xcs_exporters.aws_batch.variables import variables_in
 
@@ -49,31 +50,69 @@ def state_names(files: Files) -> Iterator[Broken]:
 def reachable(files: Files) -> Iterator[Broken]:
     """AB22."""
     for machine in _machines(files.state_machine):
-        chain = machine.chain()
-        for name in machine.states.keys() - set(chain):
-            yield Broken(STATE_MACHINE, f"nothing leads to the state {name!r}")
-        last = machine.states.get(chain[-1]) if chain else None
-        if last is None:
+        reached = _reached(machine)
+        if machine.start_at not in machine.states:
             yield Broken(STATE_MACHINE, f"it starts at {machine.start_at!r}, which is not there")
-        elif last.next is not None or not last.end:
-            yield Broken(STATE_MACHINE, f"after {chain[-1]!r} it does not end")
+        for name in sorted(machine.states.keys() - reached):
+            yield Broken(STATE_MACHINE, f"nothing leads to the state {name!r}")
+        for name in sorted(reached & machine.states.keys()):
+            state = machine.states[name]
+            if state.end == (state.next is not None or state.default is not None) or not machine.states.keys() >= set(state.leads_to):
+                yield Broken(STATE_MACHINE, f"after {name!r} it neither ends nor goes on to a state that is there")
+
+
+def _reached(machine: StateMachine) -> set[str]:
+    """Where its states lead to, from the first one on."""
+    reached: set[str] = set()
+    waiting = [machine.start_at]
+    while waiting:
+        name = waiting.pop()
+        if name not in reached and name in machine.states:
+            waiting += machine.states[name].leads_to
+        reached.add(name)
+    return reached
 
 
 def kinds(files: Files) -> Iterator[Broken]:
     """AB23."""
-    for name, state in files.state_machine.all_states():
-        is_job = state.type == "Task" and state.resource == SUBMIT_AND_WAIT and state.parameters is not None
-        if not is_job and not (state.type == "Parallel" and state.branches):
-            yield Broken(STATE_MACHINE, f"the state {name!r} neither waits for a job nor runs branches")
-        if state.catch is not None:
-            yield Broken(STATE_MACHINE, f"the state {name!r} catches errors, so a failure would not fail the run")
+    for machine in _machines(files.state_machine):
+        if machine.is_loop:
+            if machine != _as_it_should_be(machine):
+                yield Broken(STATE_MACHINE, f"the states from {machine.start_at!r} on are no loop that asks again after exit code 75 alone")
+            continue
+        for name, state in machine.states.items():
+            is_job = state.type == "Task" and state.resource == SUBMIT_AND_WAIT and state.submission is not None
+            if not is_job and not (state.type == "Parallel" and state.branches):
+                yield Broken(STATE_MACHINE, f"the state {name!r} neither waits for a job nor runs branches")
+
+
+def _as_it_should_be(machine: StateMachine) -> StateMachine | None:
+    """The loop that runs the same job with the same waits; None when it runs none, or does not wait."""
+    names = [name for name, state in machine.states.items() if state.catch]
+    submission, patience = machine.states[names[0]].submission, _patience(machine)
+    if submission is None or patience is None or len(names) > 1:
+        return None
+    job = {"Type": "Task", "Resource": SUBMIT_AND_WAIT, "Parameters": submission.model_dump(by_alias=True), "ResultPath": None}
+    return StateMachine.model_validate(loop(machine.start_at.removesuffix(": begin"), names[0], job, patience))
+
+
+def _patience(machine: StateMachine) -> Patience | None:
+    """How long a loop goes on; None when that cannot be told."""
+    begin = machine.states.get(machine.start_at)
+    result = begin.result if begin is not None and isinstance(begin.result, dict) else {}
+    longest_s = next((state.seconds for state in machine.states.values() if state.seconds is not None), None)
+    match result.get("wait_s"), result.get("left"), longest_s:
+        case int(first_s), int(waits), int(longest_s) if 1 <= first_s <= longest_s and waits >= 1:
+            return Patience(first_s, longest_s, waits)
+    return None
 
 
 def data(files: Files) -> Iterator[Broken]:
     """AB24."""
-    for name, state in files.state_machine.all_states():
-        if state.result_path is not None:
-            yield Broken(STATE_MACHINE, f"the state {name!r} puts its result into the data")
+    for machine in _machines(files.state_machine):
+        for name, state in machine.states.items():
+            if state.result_path is not None and not machine.is_loop:
+                yield Broken(STATE_MACHINE, f"the state {name!r} puts its result into the data")
 
 
 def job_names(files: Files) -> Iterator[Broken]:
@@ -129,6 +168,34 @@ def manifest(files: Files) -> Iterator[Broken]:
     for entry in files.manifest.tasks:
         for need in sorted(set(entry.needs) - before.get(entry.id, frozenset())):
             yield Broken(STATE_MACHINE, f"the task {entry.id!r} does not wait for {need!r}")
+
+
+def history(files: Files) -> Iterator[Broken]:
+    """AB32; a parallel state leaves four events, and what its branches leave."""
+    events = sum(4 if state.type == "Parallel" else EVENTS_PER_TASK for _, state in files.state_machine.all_states())
+    events += sum(patience.events for machine in files.state_machine.loops() if (patience := _patience(machine)) is not None)
+    if events > MAX_EVENTS:
+        yield Broken(STATE_MACHINE, f"an execution may have {events} events")
+
+
+def polls(files: Files) -> Iterator[Broken]:
+    """AB33."""
+    if files.manifest is None:
+        return
+    waited: dict[str, int] = {}
+    for machine in files.state_machine.loops():
+        patience = _patience(machine)
+        for one in machine.submissions():
+            waited[one.parameters.get("task", "")] = patience.seconds if patience is not None else 0
+    windows = {task.id: task.provider_batch.window_s for task in files.manifest.tasks if task.provider_batch is not None}
+    wanted = {task.id: windows.get(task.part_of or "", 0) for task in files.manifest.tasks if task.kind == "poll"}
+    for task in sorted(waited.keys() ^ wanted.keys()):
+        yield Broken(
+            STATE_MACHINE, f"the task {task!r} {'is asked again and does not poll' if task in waited else 'polls and is asked once'}"
+        )
+    for task in sorted(waited.keys() & wanted.keys()):
+        if waited[task] < wanted[task]:
+            yield Broken(STATE_MACHINE, f"the task {task!r} is waited for {waited[task]} seconds, its provider may take {wanted[task]}")
 
 
 def schedule(files: Files) -> Iterator[Broken]:
@@ -211,8 +278,8 @@ def _ended_before(machine: StateMachine, ended: frozenset[str]) -> tuple[dict[st
             inside, after = _ended_before(branch, ended)
             before |= inside
             own |= after
-        if state.parameters is not None:
-            task = state.parameters.parameters.get("task", "")
+        if state.submission is not None:
+            task = state.submission.parameters.get("task", "")
             before[task] = ended
             own.add(task)
         ended |= own

@@ -71,6 +71,11 @@ class JobClass:
         return queue_variable(self.gpu)
 
 
+def variable_of(name: str) -> str:
+    """What stands for the ARN of a job definition, by the hash its name ends in."""
+    return f"JobDefinition{name.rpartition('-')[2]}"
+
+
 def queue_variable(gpu: GpuFamily | None) -> str:
     """The logical id of the queue for one kind of machine."""
     return f"{gpu.family.capitalize()}JobQueue" if gpu else "JobQueue"
@@ -94,7 +99,7 @@ def _job_class(pipeline: str, mark: str, request: Mapping[str, Any], tasks: Sequ
     needed = tasks[0].resources
     return JobClass(
         name=name,
-        variable=f"JobDefinition{mark[:12]}",
+        variable=variable_of(name),
         gpu=gpu_family(needed.gpu_type) if needed.gpu else None,
         request={"jobDefinitionName": name, **request, "tags": {"xcs:pipeline": legal, "xcs:digest": mark}},
         tasks=tuple(task.id for task in tasks),
@@ -150,7 +155,7 @@ def _request(task: PlannedTask, settings: AwsBatchSettings, *, takes_parameters:
         "type": "container",
         "platformCapabilities": ["EC2" if task.resources.gpu else "FARGATE"],
         "containerProperties": _container(task, settings, takes_parameters=takes_parameters),
-        "retryStrategy": {"attempts": min(task.retry.attempts, MAX_ATTEMPTS), "evaluateOnExit": [dict(rule) for rule in _WHEN_ENDED]},
+        "retryStrategy": {"attempts": min(task.retry.attempts, MAX_ATTEMPTS), "evaluateOnExit": _when_ended(task)},
         "propagateTags": True,
     }
     if takes_parameters:
@@ -158,6 +163,11 @@ def _request(task: PlannedTask, settings: AwsBatchSettings, *, takes_parameters:
     if task.timeout_s is not None:
         request["timeout"] = {"attemptDurationSeconds": max(task.timeout_s, MIN_TIMEOUT_S)}
     return request
+
+
+def _when_ended(task: PlannedTask) -> list[dict[str, str]]:
+    """What becomes of an attempt. What polls is tried again by the state machine, which waits before it does."""
+    return [dict(rule) for rule in _WHEN_ENDED if task.wait is None or rule.get("onExitCode") != TRY_AGAIN_CODE]
 
 
 def _container(task: PlannedTask, settings: AwsBatchSettings, *, takes_parameters: bool) -> dict[str, Any]:

@@ -8,14 +8,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 
 from xcs_airflow.canonical import canonical_json
 from xcs_airflow.exporting.image import RUNTIME_COMMAND
-from xcs_exporters.aws_batch.documents import JobDefinition
+from xcs_exporters.aws_batch.documents import Condition, JobDefinition
 from xcs_exporters.aws_batch.environment import looks_secret, why_not_variable
 from xcs_exporters.aws_batch.files import Broken, Files
-from xcs_exporters.aws_batch.job_definitions import MAX_ATTEMPTS, MIN_TIMEOUT_S, TRY_AGAIN_CODE
+from xcs_exporters.aws_batch.job_definitions import MAX_ATTEMPTS, MIN_TIMEOUT_S, TRY_AGAIN_CODE, variable_of
 from xcs_exporters.aws_batch.sizes import fargate_size, is_fargate_size
+from xcs_exporters.aws_batch.variables import variables_in
 
 MAX_BYTES = 24 * 1024
 MAX_CONDITIONS = 5
@@ -87,14 +89,25 @@ def attempts(definition: JobDefinition) -> Iterator[str]:
         yield f"it has {len(strategy.evaluate_on_exit)} conditions"
 
 
-def last_condition(definition: JobDefinition) -> Iterator[str]:
-    """AB09; what no condition matches is tried again, with all its paid calls."""
-    conditions = definition.retry_strategy.evaluate_on_exit
-    ends = [(condition.action.upper(), condition.patterns) for condition in conditions]
-    if not ends or ends[-1] != ("EXIT", ["*"]):
-        yield "its last condition does not end everything else"
-    if not ends or conditions[0].on_exit_code != TRY_AGAIN_CODE or ends[0][0] != "RETRY":
-        yield f"its first condition does not try exit code {TRY_AGAIN_CODE} again"
+def conditions(files: Files) -> Iterator[Broken]:
+    """AB09; what no condition matches is tried again, with all its paid calls. What the state machine asks again, Batch must not."""
+    loops = [one.job_definition for machine in files.state_machine.loops() for one in machine.submissions()]
+    asked_again = {name for text in loops for name in variables_in(text)}
+    for path, definition in files.job_definitions.items():
+        conditions = definition.retry_strategy.evaluate_on_exit
+        ends = [(condition.action.upper(), condition.patterns) for condition in conditions]
+        if not ends or ends[-1] != ("EXIT", ["*"]):
+            yield Broken(path, "its last condition does not end everything else")
+        if variable_of(definition.job_definition_name) in asked_again:
+            if any(_matches(condition, TRY_AGAIN_CODE) and condition.action.upper() == "RETRY" for condition in conditions):
+                yield Broken(path, f"it tries exit code {TRY_AGAIN_CODE} again, and so does the state machine")
+        elif not ends or conditions[0].on_exit_code != TRY_AGAIN_CODE or ends[0][0] != "RETRY":
+            yield Broken(path, f"its first condition does not try exit code {TRY_AGAIN_CODE} again")
+
+
+def _matches(condition: Condition, code: str) -> bool:
+    """Whether a condition is about an exit code."""
+    return condition.on_exit_code is not None and fnmatchcase(code, condition.on_exit_code)
 
 
 def patterns(definition: JobDefinition) -> Iterator[str]:

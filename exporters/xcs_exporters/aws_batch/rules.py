@@ -79,9 +79,9 @@ RULES: Final = (
     Rule("AB08", "there are 1 to 10 attempts and at most 5 conditions", f"{_BATCH}/userguide/job_retries.html", _each(job_rules.attempts)),
     Rule(
         "AB09",
-        "the first condition tries 75 again, the last ends everything else",
+        "the first condition tries 75 again, unless the state machine does; the last ends everything else",
         f"{_BATCH}/userguide/job_retries.html",
-        _each(job_rules.last_condition),
+        job_rules.conditions,
     ),
     Rule(
         "AB10",
@@ -110,11 +110,16 @@ RULES: Final = (
     Rule("AB22", "every state is reached, and every chain ends", f"{_STATES}/statemachine-structure.html", flow_rules.reachable),
     Rule(
         "AB23",
-        "states submit a job and wait for it, or run branches; nothing catches errors",
+        "states submit a job and wait for it, or run branches, or are the loop that asks again after exit code 75",
         f"{_STATES}/connect-to-resource.html#connect-sync",
         flow_rules.kinds,
     ),
-    Rule("AB24", "states hand their input on as it is", f"{_STATES}/service-quotas.html (256 KiB of data)", flow_rules.data),
+    Rule(
+        "AB24",
+        "states hand their input on as it is, but for those of a loop",
+        f"{_STATES}/service-quotas.html (256 KiB of data)",
+        flow_rules.data,
+    ),
     Rule("AB25", "names of jobs are 1 to 128 letters, digits, '-' and '_'", f"{_API}/API_SubmitJob.html", flow_rules.job_names),
     Rule("AB26", "an array has 2 to 10,000 jobs", f"{_BATCH}/userguide/array_jobs.html", flow_rules.arrays),
     Rule("AB27", "a submission has at most 30 KiB, and leaves room in the 8,192 characters of a command", _LIMITS, flow_rules.submissions),
@@ -122,7 +127,7 @@ RULES: Final = (
         "AB28", "every job definition is submitted, and every one submitted is here", f"{_API}/API_SubmitJob.html", flow_rules.definitions
     ),
     Rule("AB29", "every task of the manifest runs once, in its shards, after all it needs", "manifest.json", flow_rules.manifest),
-    # schedule and template
+    # schedule
     Rule(
         "AB30",
         "a schedule is cron(...) with six fields, one of them '?'",
@@ -135,6 +140,12 @@ RULES: Final = (
         f"{_SCHEDULER}/APIReference/API_CreateSchedule.html",
         flow_rules.schedule_names,
     ),
+    # loops
+    Rule("AB32", "an execution has at most 25,000 events", f"{_STATES}/service-quotas.html", flow_rules.history),
+    Rule(
+        "AB33", "tasks that poll, and no others, are asked again, for as long as their provider may take", "manifest.json", flow_rules.polls
+    ),
+    # template
     Rule(
         "AB40",
         "a template has at most 1 MB, 500 resources and 200 parameters",

@@ -1,9 +1,9 @@
 """The Step Functions definition of a plan: one `submitJob.sync` state for every task, nested as its graph nests.
 
 Every job is waited for by the state that submitted it, so a job that fails ends the execution as failed, and an execution that is
-stopped, or that misses its deadline, terminates the jobs it waits for. It knows states; it does not know job definitions beyond
-their variables, nor CloudFormation. No text of a pipeline's author enters the definition but task ids, which are letters, digits,
-`_`, `-` and `.`.
+stopped, or that misses its deadline, terminates the jobs it waits for. A task that polls is a loop of `polling`. It knows states; it
+does not know job definitions beyond their variables, nor CloudFormation. No text of a pipeline's author enters the definition but task
+ids, which are letters, digits, `_`, `-` and `.`.
 
 Source: https://docs.aws.amazon.com/step-functions/latest/dg/connect-to-resource.html#connect-sync
 """
@@ -20,6 +20,7 @@ from xcs_airflow.plan.cloud_graph import CloudGraph
 from xcs_airflow.plan.legalise import NameRule, legal_names
 from xcs_exporters.aws_batch.blocks import Block, SideBySide, nest
 from xcs_exporters.aws_batch.job_definitions import JobClass
+from xcs_exporters.aws_batch.polling import EVENTS_PER_TASK, LONGEST_S, MAX_EVENTS, Patience, polling
 
 MAX_DEFINITION_BYTES = 1024 * 1024
 STATE_NAMES = NameRule("A-Za-z0-9_.-", 80)
@@ -45,13 +46,21 @@ def state_machine(plan: CloudGraph, class_of: Mapping[str, JobClass]) -> dict[st
         class_of: Task id to the job definition it is submitted with.
     """
     states = {task.id: _task_state(plan, task.id, task.shards, class_of[task.id]) for task in plan.tasks}
-    writer = _Writer(states, legal_names(states, STATE_NAMES), count(1))
+    writer = _Writer(states, legal_names(states, STATE_NAMES), patience(plan) or {}, count(1), count(1))
     deadline_s = plan.policy.deadline_s
     return {
         "Comment": f"{JOB_NAMES.mangle(plan.name)}: the execution's input is the parameters of the run, as one JSON object",
         **({} if deadline_s is None else {"TimeoutSeconds": math.ceil(deadline_s)}),
         **writer.chain([nest({task.id: task.needs for task in plan.tasks})]),
     }
+
+
+def patience(plan: CloudGraph) -> dict[str, Patience] | None:
+    """How long to go on for every task that polls; None when the history of an execution has no room even for the fewest questions."""
+    waits = {task.id: task.wait for task in plan.tasks if task.wait is not None}
+    room = MAX_EVENTS - EVENTS_PER_TASK * len(plan.tasks)
+    choices = ({task: Patience.of(wait, longest_s) for task, wait in waits.items()} for longest_s in LONGEST_S)
+    return next((each for each in choices if not each or sum(one.events for one in each.values()) <= room), None)
 
 
 def _task_state(plan: CloudGraph, task: str, shards: int, job_class: JobClass) -> dict[str, Any]:
@@ -77,12 +86,16 @@ class _Writer:
     Attributes:
         states: Task id to its state, without its way on.
         name_of: Task id to the name of its state.
+        patience: For tasks that poll: how long their loops go on.
         numbers: Tells states side by side apart; no task id has a space in it.
+        polls: Tells loops apart.
     """
 
     states: Mapping[str, dict[str, Any]]
     name_of: Mapping[str, str]
+    patience: Mapping[str, Patience]
     numbers: Iterator[int]
+    polls: Iterator[int]
 
     def chain(self, blocks: list[Block]) -> dict[str, Any]:
         """States that run one after the other, as the body of a state machine or of a branch."""
@@ -92,6 +105,9 @@ class _Writer:
         return {"StartAt": names[0], "States": {name: {**state, **way} for (name, state), way in zip(written, ways_on, strict=True)}}
 
     def _state(self, block: str | SideBySide) -> tuple[str, dict[str, Any]]:
+        if isinstance(block, str) and block in self.patience:
+            title = f"Poll {next(self.polls)}"
+            return title, polling(title, self.name_of[block], self.states[block], self.patience[block])
         if isinstance(block, str):
             return self.name_of[block], self.states[block]
         name = f"Side by side {next(self.numbers)}"

@@ -7,9 +7,20 @@ import json
 import pytest
 
 from xcs_airflow.exporting.bundle import Bundle
-from xcs_airflow.ir import Graph
+from xcs_airflow.ir import BatchPolicy, Graph, LLMMetadata, LLMOperation, Message, Operation, Prompt, Ref
 from xcs_airflow.plan import CloudExporter, CloudGraph
 from xcs_exporters.aws_batch import AwsBatchExporter
+
+
+def batched_graph(groups: int = 1) -> Graph:
+    """A call that goes through a provider's batch API, or several of them side by side -> report."""
+    names = ["ask", *(f"ask{number}" for number in range(2, groups + 1))]
+    prompt, metadata = Prompt(messages=(Message(parts=("Hello",)),)), LLMMetadata(model="openai/gpt-4.1-mini")
+    calls = [
+        LLMOperation(id=name, prompt=prompt, metadata=metadata, batch=BatchPolicy(group=name, mechanism="provider_batch")) for name in names
+    ]
+    report = Operation(id="report", func="pipeline:report", inputs={name: Ref(operation=name) for name in names})
+    return Graph([*calls, report], name="batched")
 
 
 def emit_bundle(graph: Graph, **settings) -> Bundle:

@@ -4,8 +4,12 @@ from pathlib import Path
 import pytest
 
 from xcs_airflow.exporting.bundle import Bundle
+from xcs_airflow.plan import CloudExporter
 from xcs_exporters.aws_batch import AwsBatchExporter
+from xcs_exporters.aws_batch.polling import Patience, polling
 from xcs_exporters.aws_batch.rules import RULES
+
+from .conftest import batched_graph
 
 EXPORTER = AwsBatchExporter()
 MACHINE, SCHEDULE, TEMPLATE = "state-machine.asl.json", "schedule.json", "template.json"
@@ -194,6 +198,64 @@ def test_rules_of_state_machines(broken_machine, rule, change):
 )
 def test_rules_that_break_with_others(broken_machine, rule, change):
     assert rule in broken_machine(change)
+
+
+@pytest.fixture
+def batched_bundle():
+    """A bundle with a task that polls."""
+    plan = CloudExporter().export(batched_graph())
+    return EXPORTER.emit(plan, {}).with_files({"manifest.json": json.dumps(plan.manifest.to_dict())})
+
+
+def loop_of(machine):
+    """The states of the loop, by the ends of their names."""
+    states = machine["States"]["Poll 1"]["Branches"][0]["States"]
+    return {name.removeprefix("Poll 1: "): state for name, state in states.items()}
+
+
+def asked_once(machine):
+    machine["States"]["Poll 1"] = {**loop_of(machine)["last"], "Next": machine["States"]["Poll 1"]["Next"]}
+    machine["States"]["Poll 1"].pop("End")
+
+
+def asked_again(machine):
+    """The last task becomes a loop, too."""
+    state = machine["States"].pop("report")
+    state.pop("End")
+    machine["States"]["report"] = {**polling("Poll 2", "again", state, Patience(60, 900, 5)), "End": True}
+
+
+def test_a_bundle_with_a_loop_breaks_no_rule(batched_bundle):
+    assert EXPORTER.check(batched_bundle) == ()
+
+
+@pytest.mark.parametrize(
+    ("rules", "change"),
+    [
+        ({"AB22"}, lambda one: loop_of(one)["wait"].update(Next="nowhere")),
+        ({"AB23"}, lambda one: loop_of(one)["again"]["Choices"][0]["And"].pop(1)),
+        ({"AB23"}, lambda one: loop_of(one)["again"].update(Default="Poll 1: wait long")),
+        ({"AB23"}, lambda one: loop_of(one)["wait long"].update(Seconds=0)),
+        ({"AB23"}, lambda one: loop_of(one)["ask.poll"]["Catch"][0].update(ErrorEquals=["States.ALL"])),
+        ({"AB23"}, lambda one: loop_of(one)["last"].update(ResultPath="$.last")),
+        ({"AB32"}, lambda one: loop_of(one)["begin"]["Result"].update(left=2000)),
+        ({"AB33"}, lambda one: loop_of(one)["begin"]["Result"].update(left=50)),
+        ({"AB33", "AB09"}, asked_once),
+        ({"AB33", "AB09"}, asked_again),
+    ],
+)
+def test_rules_of_loops(batched_bundle, rules, change):
+    assert rules <= broken(with_changed(batched_bundle, MACHINE, change)) - {"AB41"} <= rules | {"AB22", "AB23", "AB33"}
+
+
+def test_what_the_state_machine_asks_again_batch_does_not(batched_bundle):
+    machine = json.loads(batched_bundle.files[MACHINE])
+    mark = loop_of(machine)["last"]["Parameters"]["JobDefinition"].removeprefix("${JobDefinition").removesuffix("}")
+    path = next(path for path in batched_bundle.files if path.endswith(f"{mark}.json"))
+    for code in ("75", "7*", "*"):
+        retry = {"onExitCode": code, "action": "RETRY"}
+        changed = with_changed(batched_bundle, path, lambda one, retry=retry: strategy(one)["evaluateOnExit"].insert(0, retry))
+        assert broken(changed) - {"AB41"} == {"AB09"}
 
 
 @pytest.mark.parametrize(
