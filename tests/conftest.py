@@ -126,7 +126,29 @@ def hostile_graph() -> Graph:
     )
 
 
-GRAPHS = {"small": small_graph, "sharded": sharded_graph, "wide": wide_graph, "hostile": hostile_graph}
+def batched_graph() -> Graph:
+    """tickets -> 3 shards of calls for a batch API, beside a single one of another provider -> report."""
+    operations = [
+        Operation(id="tickets", func="pipeline:load", items=100_000),
+        ask("classify", shards=3, batch=BatchPolicy(group="openai", mechanism="provider_batch")),
+        LLMOperation(
+            id="greet",
+            prompt=Prompt(messages=(Message(parts=("Hello",)),)),
+            metadata=LLMMetadata(model="anthropic/claude-haiku-4-5", max_tokens=8),
+            batch=BatchPolicy(group="anthropic", mechanism="provider_batch"),
+            secrets={"ANTHROPIC_API_KEY": "anthropic-key"},
+        ),
+        Operation(id="work", func="pipeline:work", inputs={"x": Ref(operation="tickets")}),
+        Operation(
+            id="report",
+            func="pipeline:report",
+            inputs={"teams": Ref(operation="classify"), "words": Ref(operation="greet"), "work": Ref(operation="work")},
+        ),
+    ]
+    return Graph(operations, name="batched", output=Ref(operation="report"))
+
+
+GRAPHS = {"small": small_graph, "sharded": sharded_graph, "wide": wide_graph, "hostile": hostile_graph, "batched": batched_graph}
 
 
 @pytest.fixture(params=GRAPHS)

@@ -56,7 +56,8 @@ def read_airflow(bundle: Bundle) -> Emitted:
     tree = ast.parse(bundle.text(path))
     starts, variables, names, edges = [], {}, {}, []
     for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and "RunTask" in ast.unparse(node.value.func):
+        is_task = isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
+        if is_task and re.match("(Run|Poll)Task", ast.unparse(node.value.func)):
             call, shards = node.value, 1
             if isinstance(call.func, ast.Attribute) and call.func.attr == "expand":
                 shards = len(_evaluate(_keywords(call)["shard"]))

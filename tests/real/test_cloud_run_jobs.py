@@ -1,6 +1,7 @@
 """The jobs of a bundle, started through Google's own client and protocol, run the pipeline with the real runtime."""
 
 import json
+from contextlib import contextmanager
 
 import pytest
 
@@ -9,8 +10,11 @@ from xcs_airflow.ir import Graph, Operation, Parameter, ParameterSpec, Ref, Retr
 from xcs_airflow.plan import CloudExporter
 from xcs_airflow.runtime import RuntimeSettings, read_output
 from xcs_exporters.cloud_run import CloudRunExporter
+from xcs_exporters.cloud_run.polling import STEPS_PER_POLL
 
-from .cloud_run_fake import WorkflowError, deploy, run_workflow, serving
+from .cloud_run_fake import deploy, run_workflow, serving
+from .slow_batches import batched, slow_batches
+from .workflows_language import WorkflowError
 
 pytestmark = pytest.mark.real
 
@@ -18,7 +22,15 @@ CODE = b"""
 import os
 from pathlib import Path
 
-NOTES = Path(os.environ["NOTES"])
+NOTES = Path(os.environ.get("NOTES", "."))
+
+
+def words():
+    return [f"word {number}" for number in range(9)]
+
+
+def say(answers):
+    return " ".join(answers)
 
 
 def load(count):
@@ -80,22 +92,27 @@ def graph(hostile_texts):
 
 @pytest.fixture
 def cloud(graph, tmp_path):
-    """A Cloud Run with the pipeline deployed: its bundle's plan and workflow, the fake, and Google's client."""
-    plan = CloudExporter().export(graph)
-    settings = {"env": {"XCS_STORE": str(tmp_path / "store"), "NOTES": str(tmp_path)}}
+    """A Cloud Run with the pipeline deployed: its bundle's plan and workflow, the fake, and Google's clients."""
+    with deployed(CloudExporter().export(graph), tmp_path, NOTES=str(tmp_path)) as cloud:
+        yield cloud
+
+
+@contextmanager
+def deployed(plan, tmp_path, **env):
+    settings = {"env": {"XCS_STORE": str(tmp_path / "store"), **env}}
     bundle = assemble(plan, CloudRunExporter(), settings, {"pipeline.py": CODE})
     for path, content in bundle.files.items():
         (tmp_path / "image" / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "image" / path).write_bytes(content)
-    with serving({"/opt/xcs": str(tmp_path / "image")}, {"openai-key": "sesame"}) as (fake, client):
-        deploy(client, bundle)
-        yield plan, json.loads(bundle.files["workflow.json"]), fake, client
+    with serving({"/opt/xcs": str(tmp_path / "image")}, {"openai-key": "sesame"}) as (fake, google):
+        deploy(google, bundle)
+        yield plan, json.loads(bundle.files["workflow.json"]), fake, google
 
 
 def test_a_run_gives_the_result_of_the_pipeline(cloud, tmp_path, hostile_texts):
-    plan, workflow, fake, client = cloud
+    plan, workflow, fake, google = cloud
     title = "a \"b\" $(c) ${d} {{ e }}\n'f'"
-    run = run_workflow(client, workflow, "execution-1", {"parameters": {"count": 30, "title": title}})
+    _, run = run_workflow(google, workflow, "execution-1", {"parameters": {"count": 30, "title": title}})
     assert read_output(plan.manifest, run_id=run, settings=RuntimeSettings(store=str(tmp_path / "store"))) == {
         "squares": [number * number for number in range(30)],
         "tasks": ["0", "1"],
@@ -110,13 +127,66 @@ def test_a_run_gives_the_result_of_the_pipeline(cloud, tmp_path, hostile_texts):
 
 
 def test_a_failed_task_fails_the_run_and_a_resumed_run_does_the_rest(cloud, tmp_path):
-    plan, workflow, fake, client = cloud
+    plan, workflow, fake, google = cloud
     (tmp_path / "broken").touch()
     with pytest.raises(WorkflowError):
-        run_workflow(client, workflow, "execution-1")
+        run_workflow(google, workflow, "execution-1")
     assert "numbers--report" not in {job for job, _, _ in fake.log}
     (tmp_path / "broken").unlink()
-    run = run_workflow(client, workflow, "execution-2", {"run": "execution-1"})
+    _, run = run_workflow(google, workflow, "execution-2", {"run": "execution-1"})
     output = read_output(plan.manifest, run_id=run, settings=RuntimeSettings(store=str(tmp_path / "store")))
     assert output["cubes"] == sum(number**3 for number in range(20))
     assert (tmp_path / "loads").read_text() == "x"
+
+
+@pytest.fixture
+def provider():
+    with slow_batches(looks=3) as server:
+        yield server
+
+
+@pytest.fixture
+def batching_cloud(provider, tmp_path):
+    """A Cloud Run with a pipeline whose calls go through the provider's batches, which end when they have been asked about three times."""
+    plan = CloudExporter().export(batched())
+    with deployed(plan, tmp_path, XCS_MODELS=json.dumps({"openai": {"endpoint": provider.url}})) as cloud:
+        yield cloud
+
+
+def exit_codes(fake, task):
+    return [code for job, _, code in fake.log if job.endswith(task)]
+
+
+def test_a_run_waits_for_the_batches_of_a_provider(batching_cloud, tmp_path, provider):
+    plan, workflow, fake, google = batching_cloud
+    walked, run = run_workflow(google, workflow, "execution-1")
+    output = read_output(plan.manifest, run_id=run, settings=RuntimeSettings(store=str(tmp_path / "store")))
+    assert output == " ".join(f"ABOUT WORD {number}" for number in range(9))
+    (poll,) = workflow["main"]["steps"][0]["begin"]["assign"][-1]["waits"]
+    assert exit_codes(fake, poll) == [75, 75, 0]
+    assert len(provider.prompts) == len(set(provider.prompts)) == 9
+    # Looks at executions take 20, 40 or 60 seconds.
+    assert [slept for slept in walked.slept if slept % 20] == [61, 121]
+    assert walked.steps < STEPS_PER_POLL * 3 + 40
+
+
+def test_a_poll_that_fails_fails_the_run_and_is_not_asked_again(batching_cloud, provider):
+    _, workflow, fake, google = batching_cloud
+    provider.batches_are_gone = True
+    with pytest.raises(WorkflowError, match="ended with 1: it failed, or its provider took too long"):
+        run_workflow(google, workflow, "execution-1")
+    (poll,) = workflow["main"]["steps"][0]["begin"]["assign"][-1]["waits"]
+    assert exit_codes(fake, poll) == [1]
+    assert exit_codes(fake, "say") == []
+
+
+def test_a_provider_that_takes_too_long_fails_the_run(batching_cloud, provider):
+    _, workflow, fake, google = batching_cloud
+    provider.looks = 100
+    ((poll, wait),) = workflow["main"]["steps"][0]["begin"]["assign"][-1]["waits"].items()
+    wait["at_most_s"] = 200
+    with pytest.raises(WorkflowError, match="ended with 75"):
+        run_workflow(google, workflow, "execution-1")
+    codes = exit_codes(fake, poll)
+    assert set(codes) == {75}
+    assert len(codes) >= 2

@@ -16,6 +16,7 @@ from xcs_exporters.cloud_run.environment import name_problem, problem_of, secret
 from xcs_exporters.cloud_run.jobs import attempts, longest_timeout_s
 from xcs_exporters.cloud_run.limits import gpu_types, largest_size, limit, smallest_size
 from xcs_exporters.cloud_run.settings import IMAGE, NAME
+from xcs_exporters.cloud_run.workflow import waits_of
 
 CAPABILITIES = Capabilities(
     supported={
@@ -32,13 +33,13 @@ CAPABILITIES = Capabilities(
         "environment": "variables of the job's container",
         "image_per_task": "every job has an image of its own",
         "conditions": "the runtime decides; the container of a skipped task starts and ends at once",
+        "provider_batch": "the workflow sleeps, longer each time, between two executions of a job that asks the provider",
     },
     unsupported={
         "retry_by_exit_code": "a failed task is started again whatever its exit code was; no other layer retries",
         "retry_delay": "a failed task is started again at once",
         "priority": "tasks have none; all of a level start together, 20 at a time",
         "rate_limit_pools": "jobs share no pools; calls are limited inside each task only",
-        "provider_batch": "the workflow does not wait for a provider; calls can be made concurrent",
     },
     advisory=frozenset({"retry_by_exit_code", "retry_delay", "priority", "rate_limit_pools"}),
     max_shards=limit("tasks_per_execution"),
@@ -53,6 +54,10 @@ def refusals(plan: CloudGraph) -> list[Finding]:
         findings.append(refusal(plan, NAME, None, f"{len(plan.tasks)} tasks", reason))
     for task in plan.tasks:
         findings += [refusal(plan, NAME, task, feature, reason, instead=instead) for feature, reason, instead in _problems(task)]
+    if waits_of(plan, {task.id: task.id for task in plan.tasks}) is None:
+        polls = sum(task.wait is not None for task in plan.tasks)
+        reason = f"an execution of a workflow has {limit('workflow_steps')} steps, which is not enough to wait for them"
+        findings.append(refusal(plan, NAME, None, f"{polls} provider batches", reason, instead="put calls into the same group"))
     return findings
 
 

@@ -37,6 +37,18 @@ def task_count(job: Job) -> object:
     return _map(job, "template").get("taskCount", 1)
 
 
+def task_of(job: Job) -> str:
+    """The id of the task it runs; empty where that cannot be told."""
+    words = _container(job).get("command")
+    words = words if isinstance(words, list) else []
+    return str(words[words.index("--task") + 1]) if "--task" in words[:-1] else ""
+
+
+def is_tried_once(job: Job) -> bool:
+    """Whether one task is started once, so that its exit code is that of the execution."""
+    return task_count(job) == 1 and _map(job, "template", "template").get("maxRetries") == 0
+
+
 def name(path: str, _job: Job) -> Reasons:
     """The name follows RFC 1035."""
     if not _NAME.fullmatch(name_of(path)):

@@ -45,7 +45,7 @@ def build_job(plan: CloudGraph, task: PlannedTask, settings: CloudRunSettings, a
             "template": {
                 "containers": [_container(task, settings, account)],
                 "executionEnvironment": "EXECUTION_ENVIRONMENT_GEN2",
-                "maxRetries": attempts(task) - 1,
+                "maxRetries": attempts(task) - 1 if task.wait is None else 0,
                 "serviceAccount": account.service_account,
                 "timeout": f"{timeout_s(task, settings)}s",
                 **_accelerator(task),
@@ -57,7 +57,7 @@ def build_job(plan: CloudGraph, task: PlannedTask, settings: CloudRunSettings, a
 
 
 def attempts(task: PlannedTask) -> int:
-    """How often one start is tried, within the platform's limit."""
+    """How often one start is tried, within the platform's limit. A task that polls is tried again by the workflow alone."""
     return min(task.retry.attempts, limit("retries") + 1)
 
 

@@ -124,6 +124,24 @@ def _every_job_runs_once(files: Files) -> Broken:
             yield "workflow.json", f"it runs {name} {started.count(name)} times"
 
 
+def _polls(files: Files) -> Broken:
+    told = workflow_rules.waits(files.workflow)
+    by_name = {job_rules.name_of(path): path for path in files.jobs}
+    for name in sorted(told.keys() & by_name.keys()):
+        if not job_rules.is_tried_once(files.jobs[by_name[name]]):
+            yield by_name[name], "it is polled, and has more than one task or is tried again"
+    if "manifest.json" in files.bundle.files:
+        tasks = load_json(files.bundle.files["manifest.json"])["tasks"]
+        windows = {task["id"]: task["provider_batch"]["window_s"] for task in tasks if "provider_batch" in task}
+        wanted = {task["id"]: windows[task["part_of"]] for task in tasks if task.get("kind") == "poll"}
+        for name, path in sorted(by_name.items()):
+            window_s = wanted.get(job_rules.task_of(files.jobs[path]), 0)
+            if bool(window_s) != (name in told):
+                yield path, "it polls, and the workflow runs it once" if window_s else "the workflow polls it, and it does not poll"
+            elif window_s > told.get(name, {}).get("at_most_s", window_s):
+                yield path, f"it is waited for {told[name]['at_most_s']} seconds, its provider may take {window_s}"
+
+
 def _workflow_size(files: Files) -> Broken:
     size = len(files.bundle.files.get("workflow.json", b""))
     if size > limit("workflow_bytes"):
@@ -199,7 +217,9 @@ RULES: tuple[Rule, ...] = (
         f"{_FLOW}/quotas",
         _of_workflow(workflow_rules.parallels),
     ),
-    Rule("CR28", "the workflow runs every job once", "", _every_job_runs_once),
+    Rule("CR28", "the workflow runs every job once, or polls it", "", _every_job_runs_once),
+    Rule("CR29", "a workflow that polls has steps for that, at most 100,000", f"{_FLOW}/quotas", _of_workflow(workflow_rules.polls)),
+    Rule("CR30", "jobs that poll, and no others, are polled, have one task and no retries, and all the time of their provider", "", _polls),
     Rule(
         "CR31",
         "a schedule is cron of Unix, called over https, with a short description",

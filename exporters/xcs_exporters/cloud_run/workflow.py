@@ -6,20 +6,27 @@ and region are where the workflow itself runs. No text of an author enters the s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xcs_airflow.canonical import canonical_json, pretty_json
 from xcs_airflow.plan import CloudGraph, PlannedTask
+from xcs_exporters.cloud_run import polling
 from xcs_exporters.cloud_run.jobs import attempts, timeout_s
 from xcs_exporters.cloud_run.limits import limit
 from xcs_exporters.cloud_run.settings import CloudRunSettings
 
 Step = dict[str, Any]
 
+RUN_JOB = "run_job"
 PARAMETERS_VARIABLE = "XCS_PARAMS"
 
 _JOB = '${"projects/" + sys.get_env("GOOGLE_CLOUD_PROJECT_ID") + "/locations/" + sys.get_env("GOOGLE_CLOUD_LOCATION") + "/jobs/" + job}'
+_OVERRIDE = {"args": ["--run", "${run}"], "env": [{"name": PARAMETERS_VARIABLE, "value": "${parameters}"}]}
+_START = {"name": _JOB, "body": {"overrides": {"containerOverrides": [_OVERRIDE]}}}
+"""The arguments of a call that runs a job."""
+
 _START_S = 600  # for containers to be pulled and started, on top of what they may run
 
 
@@ -39,11 +46,18 @@ def build_workflow(plan: CloudGraph, names: Mapping[str, str], settings: CloudRu
         names: Task id to job name.
         settings: For the tasks' time limits.
     """
-    steps = [_begin()]
-    steps += [_level(number, [names[task.id] for task in level]) for number, level in enumerate(levels(plan.tasks), start=1)]
+    patience = waits_of(plan, names) or {}
+    steps = [_begin(patience, plan.policy.deadline_s)]
+    steps += [_level(number, [names[task.id] for task in level], patience) for number, level in enumerate(levels(plan.tasks), start=1)]
     steps.append({"done": {"return": {"run": "${run}"}}})
     wait_s = max((_longest_wait_s(task, settings) for task in plan.tasks), default=_START_S)
-    return {"main": {"params": ["input"], "steps": steps}, "run_job": _run_job(wait_s)}
+    polls = polling.workflows(_START) if patience else {}
+    return {"main": {"params": ["input"], "steps": steps}, RUN_JOB: _run_job(wait_s), **polls}
+
+
+def waits_of(plan: CloudGraph, names: Mapping[str, str]) -> dict[str, dict[str, int]] | None:
+    """How long to go on for every job that polls; None when an execution has no steps for that."""
+    return polling.waits(plan.tasks, names, {task.id: attempts(task) for task in plan.tasks})
 
 
 def to_source(workflow: Mapping[str, Any]) -> str:
@@ -52,30 +66,45 @@ def to_source(workflow: Mapping[str, Any]) -> str:
     return text if len(text.encode()) <= limit("workflow_bytes") else canonical_json(workflow)
 
 
-def _begin() -> Step:
-    """What every job is told: the run, which is this execution unless the input resumes another, and the parameters."""
-    return {
-        "begin": {
-            "assign": [
-                {"nothing": {}},
-                {"run": '${default(map.get(input, "run"), sys.get_env("GOOGLE_CLOUD_WORKFLOW_EXECUTION_ID"))}'},
-                {"parameters": '${json.encode_to_string(default(map.get(input, "parameters"), nothing))}'},
-            ]
-        }
-    }
+def _begin(patience: Mapping[str, Any], deadline_s: float | None) -> Step:
+    """What every job is told: the run, which is this execution unless the input resumes another, and the parameters.
+
+    Where jobs poll, also how long each is waited for, and when all waiting ends, in seconds since 1970.
+    """
+    longest_s = limit("workflow_wait_s") if deadline_s is None else math.ceil(deadline_s)
+    told = [
+        {"nothing": {}},
+        {"run": '${default(map.get(input, "run"), sys.get_env("GOOGLE_CLOUD_WORKFLOW_EXECUTION_ID"))}'},
+        {"parameters": '${json.encode_to_string(default(map.get(input, "parameters"), nothing))}'},
+    ]
+    waiting = [{"ends": f"${{sys.now() + {longest_s}}}"}, {"waits": dict(patience)}] if patience else []
+    return {"begin": {"assign": [*told, *waiting]}}
 
 
-def _level(number: int, jobs: Sequence[str]) -> Step:
+def _level(number: int, jobs: Sequence[str], patience: Mapping[str, Any]) -> Step:
     """One step that ends when every job of a level has ended: the others go on when one fails, so a resumed run finds their results."""
     if len(jobs) == 1:
-        return {f"level_{number}": _call(jobs[0])}
-    each = {"value": "job", "in": list(jobs), "steps": [{f"job_of_level_{number}": _call("${job}")}]}
+        return {f"level_{number}": _poll(jobs[0]) if jobs[0] in patience else _call(jobs[0])}
+    each = {"value": "job", "in": list(jobs), "steps": [_each_of(number, sum(job in patience for job in jobs), len(jobs))]}
     parallel = {"exception_policy": "continueAll", "concurrency_limit": limit("workflow_concurrency"), "for": each}
     return {f"level_{number}": {"parallel": parallel}}
 
 
+def _each_of(number: int, polls: int, jobs: int) -> Step:
+    """What is done with every job of a level, of which so many poll."""
+    call, poll = {f"job_of_level_{number}": _call("${job}")}, {f"poll_of_level_{number}": _poll("${job}")}
+    if polls in (0, jobs):
+        return poll if polls else call
+    ways = [{"condition": "${job in waits}", "steps": [poll]}, {"condition": "${true}", "steps": [call]}]
+    return {f"kind_of_level_{number}": {"switch": ways}}
+
+
 def _call(job: str) -> Step:
-    return {"call": "run_job", "args": {"job": job, "run": "${run}", "parameters": "${parameters}"}}
+    return {"call": RUN_JOB, "args": {"job": job, "run": "${run}", "parameters": "${parameters}"}}
+
+
+def _poll(job: str) -> Step:
+    return {"call": polling.POLL_JOB, "args": {**_call(job)["args"], "waits": "${waits}", "ends": "${ends}"}}
 
 
 def _longest_wait_s(task: PlannedTask, settings: CloudRunSettings) -> int:
@@ -85,14 +114,9 @@ def _longest_wait_s(task: PlannedTask, settings: CloudRunSettings) -> int:
 
 def _run_job(wait_s: int) -> dict[str, Any]:
     """Run one job to its end. The operation of a failed job may end without an error, so successes are counted too."""
-    override = {"args": ["--run", "${run}"], "env": [{"name": PARAMETERS_VARIABLE, "value": "${parameters}"}]}
     call = {
         "call": "googleapis.run.v2.projects.locations.jobs.run",
-        "args": {
-            "name": _JOB,
-            "body": {"overrides": {"containerOverrides": [override]}},
-            "connector_params": {"timeout": wait_s},
-        },
+        "args": {**_START, "connector_params": {"timeout": wait_s}},
         "result": "execution",
     }
     succeeded = {"condition": '${default(map.get(execution, "succeededCount"), 0) == map.get(execution, "taskCount")}', "next": "done"}

@@ -10,7 +10,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from xcs_airflow.plan.cloud_graph import Wait
 from xcs_exporters.cloud_run.limits import limit
+from xcs_exporters.cloud_run.polling import GROWTH, POLL_JOB, STEPS_PER_POLL
 
 Source = Mapping[str, Any]
 Reasons = Iterator[str]
@@ -98,11 +100,48 @@ def started_jobs(source: Source) -> list[str]:
     found: list[str] = []
     for workflow, _, step in _steps(source):
         arguments, parallel = step.get("args"), step.get("parallel")
-        if workflow == "main" and step.get("call") == _RUN_JOB and isinstance(arguments, dict) and arguments.get("job") != "${job}":
+        is_run = workflow == "main" and step.get("call") in (_RUN_JOB, POLL_JOB)
+        if is_run and isinstance(arguments, dict) and arguments.get("job") != "${job}":
             found.append(str(arguments.get("job")))
         if isinstance(parallel, dict) and isinstance(parallel.get("for"), dict):
             found += [str(job) for job in parallel["for"].get("in", [])]
     return found
+
+
+def waits(source: Source) -> Mapping[str, Any]:
+    """For every job that the workflow runs again until it is ready: how long."""
+    assigned = [entry for _, _, step in _steps({"main": source.get("main")}) for entry in step.get("assign", [])]
+    return next((entry["waits"] for entry in assigned if isinstance(entry, dict) and isinstance(entry.get("waits"), dict)), {})
+
+
+def polled_jobs(source: Source) -> set[str]:
+    """The jobs that steps of the workflow poll: alone, or because a level polls all it has, or those that are waited for."""
+    found: set[str] = set()
+    for workflow, _, step in _steps(source):
+        if workflow == "main" and step.get("call") == POLL_JOB:
+            found.add(str(step.get("args", {}).get("job")))
+        parallel = step.get("parallel")
+        if isinstance(parallel, dict) and isinstance(parallel.get("for"), dict):
+            inside = [inner for _, inner in _inside(parallel["for"])]
+            if any(inner.get("call") == POLL_JOB for inner in inside):
+                is_chosen = any("switch" in inner for inner in inside)
+                found |= {str(job) for job in parallel["for"].get("in", []) if not is_chosen or job in waits(source)}
+    return found - {"${job}"}
+
+
+def polls(source: Source) -> Reasons:
+    """The jobs that are polled are those whose waits are told, and an execution has steps for them."""
+    told = waits(source)
+    for job in sorted(polled_jobs(source) ^ set(told)):
+        yield f"{job} is polled and it is not told for how long" if job not in told else f"{job} is waited for and not polled"
+    questions = sum(_questions(wait) for wait in told.values())
+    if questions * STEPS_PER_POLL > limit("workflow_steps"):
+        yield f"an execution may have {questions * STEPS_PER_POLL} steps"
+
+
+def _questions(wait: Mapping[str, int]) -> int:
+    """How often a job is asked at most."""
+    return 1 + len(Wait(every_s=wait["every_s"], at_most_s=wait["at_most_s"]).pauses_s(GROWTH, wait["longest_s"]))
 
 
 def _steps(source: Source) -> Iterator[tuple[str, str, dict[str, Any]]]:
