@@ -41,12 +41,21 @@ class Took:
 class Server:
     """A running stub server.
 
+    Attributes:
+        address: The endpoint of its models.
+
     Args:
         port: Where it listens.
     """
 
     def __init__(self, port: int) -> None:
-        self._address = f"http://127.0.0.1:{port}/v1"
+        self.address = f"http://127.0.0.1:{port}/v1"
+
+    def seen(self) -> dict[str, int]:
+        """What it was asked since it was last asked this."""
+        with urllib.request.urlopen(self.address, timeout=20) as response:
+            counts: dict[str, int] = json.load(response)
+        return counts
 
     def take(self, client: str, prompts: int, distinct: int, in_flight: int, python: Path | None = None) -> Took:
         """Let a client of `clients/` work.
@@ -59,11 +68,9 @@ class Server:
             python: The interpreter; by default this one.
         """
         options = ["--prompts", str(prompts), "--distinct", str(distinct), "--in-flight", str(in_flight)]
-        command = [python or sys.executable, HERE / "clients" / f"{client}.py", self._address, *options]
+        command = [python or sys.executable, HERE / "clients" / f"{client}.py", self.address, *options]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        with urllib.request.urlopen(self._address, timeout=20) as response:
-            seen = json.load(response)
-        return Took(**json.loads(done.stdout), **seen)
+        return Took(**json.loads(done.stdout), **self.seen())
 
 
 @contextmanager
