@@ -71,7 +71,7 @@ class ProcessSession:
     def members(self) -> list[int]:
         """The processes of the session that live. One that is dead but not yet collected by its parent does not."""
         living = (process.pid for process in psutil.process_iter(["status"]) if process.info["status"] != psutil.STATUS_ZOMBIE)
-        return [pid for pid in living if _session_of(pid) == self._process.pid]
+        return [pid for pid in living if session_of(pid) == self._process.pid]
 
     def wait_for(self, probe: Callable[[], _Found | None], what: str, timeout_s: float, poll_s: float = _POLL_S) -> _Found:
         """What the probe finds, as soon as it finds something.
@@ -122,7 +122,8 @@ class ProcessSession:
         return bool(members)
 
 
-def _session_of(pid: int) -> int | None:
+def session_of(pid: int) -> int | None:
+    """The session of a process; None when there is no such process."""
     try:
         return os.getsid(pid)
     except (ProcessLookupError, PermissionError):

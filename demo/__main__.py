@@ -1,12 +1,12 @@
 """`make demo`: the starter, compiled for three platforms and run twice by a real Airflow with a real model.
 
-It knows the order of the parts and what to say about them; the parts themselves are in the other modules.
+It knows the order of the parts and what to say about them; the parts themselves are in the other modules. A demo that did not come to
+its end goes on where it was when it is started again: what it has paid for is kept. One that did starts afresh.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +17,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 from demo import DemoError
+from demo.again import alone_in
 from demo.airflow_home import AirflowHome
 from demo.model_server import Counts, ModelServer, serve_model
 from xcs_airflow.canonical import load_json
@@ -37,10 +38,11 @@ REPORT_LINES = 14
 def main() -> int:
     """Run the demo; 0 when the second run made no call."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends it, its processes end with it
-    shutil.rmtree(BUILD, ignore_errors=True)
-    BUILD.mkdir(parents=True)
     try:
-        _show()
+        with alone_in(BUILD) as goes_on:
+            if goes_on:
+                _say(f"the last demo did not come to its end: its results and answers are kept (without them: rm -r {BUILD})")
+            _show()
     except DemoError as error:
         print(f"\nthe demo failed: {error}", file=sys.stderr)
         return 1

@@ -80,8 +80,8 @@ def run_of(fast_folder, counting, workers):
     """Makes runs, each in a folder of its own."""
     names = itertools.count()
 
-    def make(graph, in_flight=8, folder=None):
-        return Run(folder or fast_folder / str(next(names)), graph, in_flight, counting, workers)
+    def make(graph, in_flight=8, folder=None, code=None):
+        return Run(folder or fast_folder / str(next(names)), graph, in_flight, counting, workers, code)
 
     return make
 

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,7 +44,8 @@ class Model:
         return application
 
     async def _complete(self, request: web.Request) -> web.Response:
-        prompt = (await request.json())["messages"][-1]["content"]
+        asked = await request.json()
+        prompt = asked["messages"][-1]["content"]
         tokens = self.tokens.setdefault(prompt, FIRST_TOKENS + len(self.tokens))
         self.received[prompt] += 1
         if self.victim:
@@ -54,7 +56,7 @@ class Model:
         if self.pause_s:
             await asyncio.sleep(self.pause_s)
         self.answered[prompt] += 1
-        message = {"role": "assistant", "content": f"Re: {prompt}"}
+        message = {"role": "assistant", "content": _answer(prompt, asked.get("response_format"))}
         usage = {"prompt_tokens": tokens, "completion_tokens": 2}
         return web.json_response({"choices": [{"message": message, "finish_reason": "stop"}], "usage": usage})
 
@@ -123,6 +125,31 @@ def counting_server() -> Iterator[CountingServer]:
         process.terminate()
         process.wait(20)
         process.stdout.close()
+
+
+def _answer(prompt: str, response_format: dict | None) -> str:
+    """The same to the same prompt: the prompt itself, or something that fits the asked schema."""
+    if response_format is None:
+        return f"Re: {prompt}"
+    schema = response_format["json_schema"]["schema"]
+    return json.dumps(_sample(schema, schema, zlib.crc32(prompt.encode())))
+
+
+def _sample(schema: dict, root: dict, number: int) -> object:
+    """A value that fits a schema; which one depends on the number."""
+    if "$ref" in schema:
+        return _sample(root["$defs"][schema["$ref"].rpartition("/")[2]], root, number)
+    if "anyOf" in schema:
+        return _sample(schema["anyOf"][number % len(schema["anyOf"])], root, number // 7)
+    if "enum" in schema:
+        return schema["enum"][number % len(schema["enum"])]
+    samples = {
+        "object": lambda: {name: _sample(part, root, number // 3) for name, part in schema["properties"].items()},
+        "string": lambda: f"no. {number % 1000}",
+        "boolean": lambda: bool(number % 2),
+        "null": lambda: None,
+    }
+    return samples[schema["type"]]()
 
 
 async def _serve() -> None:

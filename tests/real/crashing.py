@@ -35,7 +35,6 @@ def load_distinct():
 def report(**answers):
     return {name: "\\n".join(lines) for name, lines in answers.items()}
 """
-FOLDER = "runs/shop/r"
 
 
 def shop(in_flight: int, questions: tuple[str, ...] = ("sort",), *, is_remembered: bool = True) -> Graph:
@@ -78,9 +77,12 @@ class Run:
         in_flight: How many calls one worker makes at a time.
         server: Who answers.
         workers: Who works.
+        code: The folder of the pipeline's modules; None writes those of `shop`.
     """
 
-    def __init__(self, folder: Path, graph: Graph, in_flight: int, server: CountingServer, workers: Workers) -> None:
+    def __init__(
+        self, folder: Path, graph: Graph, in_flight: int, server: CountingServer, workers: Workers, code: Path | None = None
+    ) -> None:
         self.folder = folder
         self.kills = self.failures = 0
         self._in_flight = in_flight
@@ -88,10 +90,12 @@ class Run:
         self._workers = workers
         self._asked_before: Counter[str] = Counter()
         folder.mkdir(exist_ok=True)
-        (folder / "shop.py").write_text(CODE)
+        if code is None:
+            (folder / "shop.py").write_text(CODE)
         manifest = folder / "manifest.json"
         manifest.write_text(json.dumps(lower(graph).to_dict()))
-        self._worker = Worker(str(manifest), str(folder / "store"), server.url, str(folder))
+        self._worker = Worker(str(manifest), str(folder / "store"), server.url, str(code or folder))
+        self._place = f"runs/{graph.name}/r"
         self.store = LocalStore(folder / "store")
         server.reset()
 
@@ -110,7 +114,7 @@ class Run:
 
     def results(self) -> dict[str, bytes]:
         """The bytes of every result, by name."""
-        return {name: self.store.get(name) or b"" for name in self.store.list(f"{FOLDER}/steps")}
+        return {name: self.store.get(name) or b"" for name in self.store.list(f"{self._place}/steps")}
 
     def check(self, results: dict[str, bytes]) -> None:
         """Everything that is promised about a run that is finished, however often its workers were killed.
@@ -149,13 +153,13 @@ class Run:
 
     def in_doubt(self) -> list[int]:
         """How many calls of every attempt have no settlement."""
-        books = (books for _, books in all_books(self.store, f"{FOLDER}/ledger"))
+        books = (books for _, books in all_books(self.store, f"{self._place}/ledger"))
         return [sum(entry.possibly_billed for entry in segment.usage(lambda *_, **__: None)) for segment in books]
 
     def settled(self) -> Counter[int]:
         """How often a call with so many prompt tokens was settled as answered, line by line."""
         settled: Counter[int] = Counter()
-        for name in self.store.list(f"{FOLDER}/ledger"):
+        for name in self.store.list(f"{self._place}/ledger"):
             for line in (self.store.get(name) or b"").split(b"\n")[:-1]:
                 record = json.loads(line)
                 if record["event"] == "settled" and record["outcome"] == "answered":
@@ -164,8 +168,9 @@ class Run:
 
     def _note_what_is_remembered(self) -> None:
         """Note which answers are there, in a copy of the caches: the next worker finds them as they are."""
-        received = self._server.counts().received
-        for cache in (self.folder / "cache.sqlite", self.folder / "store" / FOLDER / "answers.sqlite"):
+        received, _, tokens = self._server.counts()
+        prompts = {count: prompt for prompt, count in tokens.items()}
+        for cache in (self.folder / "cache.sqlite", self.folder / "store" / self._place / "answers.sqlite"):
             if not cache.exists():
                 continue
             with tempfile.TemporaryDirectory() as folder:
@@ -174,6 +179,5 @@ class Run:
                         shutil.copy(side, folder)
                 with closing(sqlite3.connect(Path(folder, cache.name))) as connection:
                     if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'answers'").fetchone():
-                        for (text,) in connection.execute("SELECT text FROM answers"):
-                            prompt = text.decode().removeprefix("Re: ")
-                            self._asked_before.setdefault(prompt, received[prompt])
+                        for (count,) in connection.execute("SELECT input_tokens FROM answers"):
+                            self._asked_before.setdefault(prompts[count], received[prompts[count]])

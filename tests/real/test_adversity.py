@@ -10,7 +10,7 @@ import pytest
 
 from xcs_airflow.runtime.books import Books, total
 
-from .crashing import FOLDER, shop
+from .crashing import shop
 from .mortal_worker import DONE, FAILED, KILLED
 
 pytestmark = pytest.mark.real
@@ -118,7 +118,7 @@ def test_a_ledger_torn_at_any_byte_never_makes_a_call_free(run_of, junk):
     """Whatever a loss of power leaves in place of the end: what cannot be read is a call in doubt, never one less."""
     run = run_of(shop(4))
     run.go_on({"point": "after settlements are flushed", "nth": 3})
-    (name,) = run.store.list(f"{FOLDER}/ledger/sort")
+    (name,) = run.store.list("runs/shop/r/ledger/sort")
     content = run.store.get(name)
     whole = total(Books.read(content.split(b"\n")).usage(no_price))
     assert whole.calls + whole.possibly_billed > 4
