@@ -284,10 +284,13 @@ class LocalStore:
 
 
 class _LocalAppender:
+    """Written lines survive this process; once the file is closed, a loss of power, too. Syncing each line would take as long as a call."""
+
     lines_per_flush = 1
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._folder = path.parent
         self._rest = b""
         self._lock = threading.Lock()
 
@@ -305,6 +308,8 @@ class _LocalAppender:
     def close(self) -> None:
         try:
             self.flush()
+            os.fsync(self._descriptor)
+            _sync(self._folder)
         finally:
             os.close(self._descriptor)
 
