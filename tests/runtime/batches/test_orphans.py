@@ -47,6 +47,22 @@ def test_a_batch_is_found_among_many(lab):
     assert lab.documents("receipt")["001"]["batch_id"] == mine.id
 
 
+def test_batches_of_others_hold_nobody_up_for_ever(anthropic):
+    """Their ids cannot be read while they are at work; but those that came later are none of ours."""
+    anthropic.server.faults["create"] = ["unheard"]
+    anthropic.submit()
+    for created_later_s, state in ((10, "ended"), (9_000, "in_progress")):
+        requests = [{"custom_id": f"x-{index}", "params": {"model": "m", "messages": [{"content": "?"}]}} for index in range(6)]
+        other = anthropic.server.add(requests, None, None)
+        other.created_at += created_later_s
+        other.state, other.looks = state, -1000
+        other.fates = dict.fromkeys((request["custom_id"] for request in requests), "succeeded") if state == "ended" else {}
+    anthropic.later_s = LONG_AGO_S
+    anthropic.wait()
+    assert anthropic.collect() == anthropic.answers
+    assert anthropic.server.billed == anthropic.once
+
+
 def test_a_batch_the_list_shows_late_is_waited_for(lab):
     lab.server.lag = 3
     lab.server.faults["create"] = ["lost"]

@@ -51,10 +51,9 @@ class Intent(Frozen):
     bytes: int
     keys: tuple[str, ...]
 
-    @property
-    def sought(self) -> Sought:
-        """What tells it from all other batches."""
-        return Sought(self.mark, self.uploaded, len(self.keys), self.created_at)
+    def sought(self, within_s: float) -> Sought:
+        """What tells the batch from all others, when it was created within so many seconds."""
+        return Sought(self.mark, self.uploaded, len(self.keys), self.created_at, self.created_at + within_s)
 
 
 class Receipt(Frozen):

@@ -109,7 +109,7 @@ async def _look_for(asked: Asked, api: BatchApi, batch: Batch) -> str | None:
         ModelError: It can never be said, and a person is to decide (XCS722).
     """
     try:
-        batch_id = await api.find(batch.intent.sought)
+        batch_id = await api.find(batch.intent.sought(TO_CREATE_S + api.attempt_s))
     except NotToldYetError as error:
         return str(error)
     except NotToldError as error:

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
+from math import inf
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -84,15 +85,13 @@ class AnthropicBatches:
             except RefusedError as error:
                 raise NotToldError(error.findings[0].message) from None
             batches = page.get("data") or []
-            young = [batch for batch in batches if _created_at(batch) >= sought.since - _CLOCKS_DIFFER_S]
-            for batch in young:
-                if sum(_counts(batch).values()) == sought.requests:
-                    if batch.get("processing_status") != "ended":
-                        is_one_at_work = True
-                    elif await self._is_marked(batch, sought.mark):
-                        return str(batch["id"])
+            for batch in (batch for batch in batches if _may_be(batch, sought)):
+                if batch.get("processing_status") != "ended":
+                    is_one_at_work = True
+                elif await self._is_marked(batch, sought.mark):
+                    return str(batch["id"])
             # The newest come first.
-            if not page.get("has_more") or not young:
+            if not page.get("has_more") or not batches or _created_at(batches[-1], inf) < sought.since - _CLOCKS_DIFFER_S:
                 break
             after = {"after_id": str(batches[-1]["id"])}
         else:
@@ -157,9 +156,16 @@ def _counts(batch: dict[str, Any]) -> dict[str, int]:
     return {name: count for name, count in counts.items() if isinstance(count, int)} if isinstance(counts, dict) else {}
 
 
-def _created_at(batch: dict[str, Any]) -> float:
-    """In seconds since 1970. One that does not say is taken for new."""
+def _may_be(batch: dict[str, Any], sought: Sought) -> bool:
+    """Whether a batch is as large as the one that is sought, and was created when that one was, as far as it says."""
+    created_at = _created_at(batch, sought.since)
+    is_of_the_time = sought.since - _CLOCKS_DIFFER_S <= created_at <= sought.until + _CLOCKS_DIFFER_S
+    return is_of_the_time and sum(_counts(batch).values()) == sought.requests
+
+
+def _created_at(batch: dict[str, Any], otherwise: float) -> float:
+    """In seconds since 1970; something else when the batch does not say."""
     try:
         return datetime.fromisoformat(str(batch.get("created_at"))).timestamp()
     except ValueError:
-        return float("inf")
+        return otherwise

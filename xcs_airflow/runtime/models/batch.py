@@ -77,12 +77,14 @@ class Sought(NamedTuple):
         uploaded: The provider's name of its file, which no other batch has; empty where there is none.
         requests: How many it has.
         since: When it cannot have been created yet, in seconds since 1970.
+        until: When it cannot have been created any more, likewise.
     """
 
     mark: str
     uploaded: str
     requests: int
     since: float
+    until: float
 
 
 class UnknownFateError(Exception):
