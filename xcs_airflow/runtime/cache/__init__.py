@@ -42,10 +42,13 @@ def open_cache(address: str, tenant: str = "", *, max_bytes: int | None = None, 
         return NoCache()
     if address == "memory":
         return _MEMORY
-    if address.startswith(_SQLITE):
+    if address.startswith(_SQLITE) and not address.startswith("/", len(_SQLITE)):
         address = f"{_SQLITE}{os.path.abspath(address.removeprefix(_SQLITE))}"  # noqa: PTH100  # wherever it works later; fast
+    place = (address, tenant, os.getpid(), max_bytes, key_env)  # neither a connection nor a client survives a fork
+    known = _OPEN.get(place)  # whoever asks one question after the other comes here before each
+    if known is not None:
+        return known
     with _LOCK:
-        place = (address, tenant, os.getpid(), max_bytes, key_env)  # neither a connection nor a client survives a fork
         if place not in _OPEN:
             _OPEN[place] = _opened(address, tenant, max_bytes, key_env)
         return _OPEN[place]
