@@ -55,7 +55,8 @@ def test_a_schema_is_wrapped_in_an_object_and_gets_room_for_it(complete, server)
 
 
 def test_usage_that_is_not_said_is_unknown_and_not_zero(complete):
-    for usage in (None, [], {"prompt_tokens": "12", "completion_tokens": -1, "prompt_tokens_details": 3}):
+    odd = {"prompt_tokens": "12", "completion_tokens": -1, "prompt_tokens_details": 3}
+    for usage in (None, [], odd, {"prompt_tokens": 10**30, "completion_tokens": True}):
         answer = complete(completion(usage=usage))
         assert (answer.input_tokens, answer.output_tokens, answer.cached_tokens) == (None, None, 0)
 
@@ -101,6 +102,7 @@ def test_redirects_are_not_followed_and_the_key_stays_here(complete, server):  #
         ({"retry-after-ms": "250"}, 0.25),
         ({"Retry-After": "soon"}, None),
         ({"Retry-After": "nan"}, None),
+        ({"Retry-After": "Sun, 06 Nov 1994 08:49:37 +99999999999999999999"}, None),
         ({}, None),
     ],
 )
@@ -125,6 +127,17 @@ NO_COMPLETIONS = [b"<html>", b"[]", b"{}", b'{"choices": []}', b'{"choices": [{"
 def test_an_answer_that_is_none_may_have_been_billed(complete, content):
     error = failure(complete, content)
     assert (error.blame, error.may_be_billed) == ("busy", True)
+
+
+@pytest.mark.parametrize(("code", "blame"), [("overloaded", "busy"), ("insufficient_quota", "route")])
+def test_an_error_may_come_as_an_answer(complete, code, blame):
+    error = failure(complete, completion(error={"message": f"upstream says no to {KEY}", "code": code}))
+    assert (error.blame, error.may_be_billed) == (blame, blame == "busy")
+    assert error.reason == "HTTP 200 with an error: upstream says no to [key]"
+
+
+def test_an_error_that_is_none_is_no_error(complete):
+    assert complete(completion(error=None)).text == "bug"
 
 
 def test_a_refusal_is_an_error_of_its_row(complete):

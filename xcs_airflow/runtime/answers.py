@@ -43,8 +43,14 @@ def decode(text: str, schema: dict[str, Any] | None) -> Any:
         try:
             return fit(source.strip(), schema, schema)
         except MisfitError:
-            raise MisfitError(CODES[error.code].message.format_map(error.facts)) from None
+            raise MisfitError(_why_no_json(error)) from None
     return fit(unwrapped(document) if needs_wrapper(schema) else document, schema, schema)
+
+
+def _why_no_json(error: DocumentError) -> str:
+    if "reason" in error.facts:
+        return f"it is not JSON: {error.facts['reason']}"
+    return CODES[error.code].message.format_map(error.facts)
 
 
 def fit(value: Any, schema: Mapping[str, Any] | bool, root: Mapping[str, Any], where: str = "the answer") -> Any:

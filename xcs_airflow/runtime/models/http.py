@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _CONNECT_TIMEOUT_S = 10
 _LARGEST_ANSWER = 32 << 20
 _REFUSED_PLACE = "is link-local or a cloud's metadata service"
+_MOST_TOKENS = 1 << 40
 _LONGEST_REASON = 200
 _LONGEST_ERROR = 2000
 _NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
@@ -212,7 +213,17 @@ class HttpModel:
             document = json.loads(content.decode())
         except (ValueError, RecursionError):
             raise no_answer() from None
+        if isinstance(document, dict) and document.get("error"):
+            raise self._failed_late(content)
         return self._dialect.read(self._target, document)
+
+    def _failed_late(self, content: bytes) -> AttemptError:
+        """What an error means that comes as an answer, as from gateways that had to send a status before they knew better."""
+        refusal = refusal_in(content)
+        reason = redacted(f"HTTP {_OK} with an error: {refusal.message}", self._target)
+        if self._dialect.is_spent(refusal):
+            return AttemptError(reason, blame="route", status=_OK)
+        return AttemptError(reason, blame="busy", may_be_billed=True, status=_OK)
 
     def _written(self, request: ModelRequest) -> bytes:
         """The request on the wire. All calls of a step begin the same: that part is written once."""
@@ -308,10 +319,10 @@ def redacted(reason: str, target: Target, *secrets: str | None) -> str:
 
 
 def count_in(document: Any, *path: str) -> int | None:
-    """A number of tokens inside an answer; None where the server did not give one."""
+    """A number of tokens inside an answer; None where the server did not give one, or one that no answer has."""
     for name in path:
         document = document.get(name) if isinstance(document, dict) else None
-    return document if isinstance(document, int) and document >= 0 else None
+    return document if type(document) is int and 0 <= document <= _MOST_TOKENS else None
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
@@ -324,7 +335,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         return float(value)
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
