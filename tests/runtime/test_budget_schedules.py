@@ -46,6 +46,16 @@ class Call:
         self.reserved = reserved
 
 
+class Batch:
+    """A provider's batch: what is held for it under its name, and what it really costs once it is submitted."""
+
+    def __init__(self, name, size):
+        self.name = name
+        self.requests = [request(10)] * size
+        self.held = Decimal(0)
+        self.cost = Decimal(0)
+
+
 class Spending(RuleBasedStateMachine):
     """Attempts take the steps of their calls in any order, and time passes between any two of them."""
 
@@ -137,9 +147,47 @@ class Spending(RuleBasedStateMachine):
         target(float(self.paid), label="what was paid")
 
 
+class SpendingOnBatches(Spending):
+    """The same, with batches whose money is held by their names, whoever submits and collects them."""
+
+    batches = Bundle("batches")
+
+    def __init__(self):
+        super().__init__()
+        self.batched = 0
+
+    @rule(target=batches, attempt=Spending.attempts, size=st.integers(1, 8))
+    def hold(self, attempt, size):
+        self.batched += 1
+        batch = Batch(f"batch-{self.batched}", size)
+        try:
+            batch.held = asyncio.run(attempt.purse.hold(batch.name, TARGET, batch.requests))
+        except BudgetError:
+            return multiple()
+        return batch
+
+    @rule(attempt=Spending.attempts, batch=batches)
+    def hold_again(self, attempt, batch):
+        """As the next attempt does, which does not know whether the one before it came that far."""
+        assert asyncio.run(attempt.purse.hold(batch.name, TARGET, batch.requests)) == batch.held
+
+    @rule(batch=batches, part=st.sampled_from([1, Decimal("0.5")]))
+    def submit(self, batch, part):
+        if not batch.cost:
+            batch.cost = batch.held * part
+            self.paid += batch.cost
+
+    @rule(attempt=Spending.attempts, batch=consumes(batches), is_known=st.booleans())
+    def release(self, attempt, batch, is_known):
+        for _ in range(2):
+            asyncio.run(attempt.purse.release(batch.name, batch.cost if is_known else None))
+
+
 # Steps that take a thread are slow to start where the machine is busy.
-Spending.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
+HOW = settings(max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
+Spending.TestCase.settings = SpendingOnBatches.TestCase.settings = HOW
 TestSpending = Spending.TestCase
+TestSpendingOnBatches = SpendingOnBatches.TestCase
 
 
 class Stalling:
