@@ -6,7 +6,8 @@ It reads source files and follows names through them; it never imports or runs a
 from __future__ import annotations
 
 import sysconfig
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,9 @@ from xcs_airflow.canonical import digest
 
 DIGITS: Final = 16
 """Hexadecimal digits of a digest: it has to differ only from those of other states of the same function."""
+
+Place = tuple[Name, str]
+"""A name of one module, or `WHOLE` of it."""
 
 _STDLIB = Path(sysconfig.get_path("stdlib"))
 
@@ -36,7 +40,7 @@ class CodeDigests:
     """
 
     def __init__(self) -> None:
-        self._modules: dict[tuple[Path, str | None], OwnModules] = {}
+        self._maps: dict[tuple[Path, str | None], CodeMap] = {}
         self._known: dict[tuple[str, str, Path], str | None] = {}
 
     def of(self, func: Callable[..., Any]) -> str | None:
@@ -56,8 +60,9 @@ class CodeDigests:
         root, only = root_of_module(module, file), only_package(file.parent, module)
         if module_at(root, path) != file:
             return None
-        modules = self._modules.setdefault((root, only), OwnModules(root, only))
-        return _Walk(modules).digest(path, qualname.partition(".")[0])
+        if (root, only) not in self._maps:
+            self._maps[root, only] = CodeMap(OwnModules(root, only))
+        return self._maps[root, only].digest(path, qualname.partition(".")[0])
 
 
 class OwnModules:
@@ -84,66 +89,98 @@ class OwnModules:
         return self[path] is not None or (path != () and is_own(path[0], self._only) and self._root.joinpath(*path).is_dir())
 
 
-class _Walk:
-    """Follows names from one function to all that it uses."""
+@dataclass(frozen=True, slots=True)
+class _Uses:
+    """What one name says, and what it uses.
+
+    Attributes:
+        said: A digest of its own statements.
+        own: The names of own modules that they use.
+        outside: The other modules that they use, and what of them.
+    """
+
+    said: str
+    own: frozenset[Place]
+    outside: frozenset[Name]
+
+
+class CodeMap:
+    """Which names of some modules use which; each is looked at once, however many functions lead to it.
+
+    Args:
+        modules: The modules.
+    """
 
     def __init__(self, modules: OwnModules) -> None:
         self._modules = modules
-        self._said: dict[tuple[Name, str], tuple[str, ...]] = {}
-        self._outside: set[Name] = set()
-        self._seen: set[Target] = set()
-        self._waiting: list[Target] = []
+        self._known: dict[Place, _Uses] = {}
 
     def digest(self, module: Name, name: str) -> str:
         """The digest of one name of a module; of the whole module when no statement gives it a meaning."""
         home = self._modules[module]
-        if home is not None and home.defines(name):
-            self._count(module, name, home.meaning_of_step(name))
-        else:
-            self._go_on([Target(module)])
-        while self._waiting:
-            self._follow(self._waiting.pop())
-        said = sorted([".".join(path), name, *digests] for (path, name), digests in self._said.items())
-        return digest([module, name, said, sorted(self._outside)])[:DIGITS]
+        is_written = home is not None and home.defines(name)
+        place = (module, name) if is_written else (module, WHOLE)
+        first = self._uses(place, home.meaning_of_step(name)) if home is not None and is_written else self._of(place)
+        said, outside = {first.said}, set(first.outside)
+        seen, waiting = {place}, [*first.own]
+        while waiting:
+            place = waiting.pop()
+            if place not in seen:
+                seen.add(place)
+                uses = self._of(place)
+                said.add(uses.said)
+                outside |= uses.outside
+                waiting += uses.own
+        return digest([module, name, sorted(said), sorted(outside)])[:DIGITS]
 
-    def _follow(self, target: Target) -> None:
-        """Count what a name stands for; a package's own names go before its modules."""
+    def _of(self, place: Place) -> _Uses:
+        if place not in self._known:
+            path, name = place
+            module = self._modules[path]
+            self._known[place] = self._uses(place, module.meaning(name) if module is not None else Meaning((), frozenset()))
+        return self._known[place]
+
+    def _uses(self, place: Place, meaning: Meaning) -> _Uses:
+        """Follow what is read, through imports, to where it has a meaning."""
+        own: set[Place] = set()
+        outside: set[Name] = set()
+        seen = set(meaning.leads_to)
+        waiting = list(seen)
+        while waiting:
+            further: set[Target] = set()
+            for found in self._steps(waiting.pop()):
+                if isinstance(found, Target):
+                    further.add(found)
+                elif found[1] is None:
+                    outside.add(found[0])
+                else:
+                    own.add((found[0], found[1]))
+            waiting += further - seen
+            seen |= further
+        return _Uses(digest([*place, *meaning.said]), frozenset(own), frozenset(outside))
+
+    def _steps(self, target: Target) -> Iterator[Target | tuple[Name, str | None]]:
+        """Where a name leads at once: a place, another name, or outside; a package's own names go before its modules."""
         path, names = target
         module = self._modules[path]
         if module is not None and (module.is_unreadable or not names):
-            self._take(module, WHOLE)
+            yield path, WHOLE
             return
         if not names:
-            self._go_outside(target)
+            if path not in self._modules:
+                yield path, None
             return
         part, below = names[0], (*path, names[0])
         is_module = below in self._modules
         if module is not None and part in module:
             if module.defines(part):
-                self._take(module, part)
+                yield path, part
             bound = module.imports.get(part, set())
-            self._go_on(found.part(names[1:]) for found in bound if found != (path, (part,)))
+            yield from (found.part(names[1:]) for found in bound if found != (path, (part,)))
             is_module &= (path, (part,)) in bound
         elif module is not None:
-            self._go_on(Target(star, names) for star in module.stars)
+            yield from (Target(star, names) for star in module.stars)
         elif not is_module:
-            self._go_outside(target)
+            yield (*path, *names), None
         if is_module:
-            self._go_on([Target(below, names[1:])])
-
-    def _take(self, module: TopLevel, name: str) -> None:
-        if (module.path, name) not in self._said:
-            self._count(module.path, name, module.meaning(name))
-
-    def _count(self, module: Name, name: str, meaning: Meaning) -> None:
-        self._said[module, name] = meaning.said
-        self._go_on(meaning.leads_to)
-
-    def _go_on(self, targets: Iterable[Target]) -> None:
-        new = [target for target in targets if target not in self._seen]
-        self._seen.update(new)
-        self._waiting += new
-
-    def _go_outside(self, target: Target) -> None:
-        if target.module not in self._modules or target.names:
-            self._outside.add((*target.module, *target.names))
+            yield Target(below, names[1:])

@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 GENERATED_BY = "xcs-airflow 0.1.0"
 SOURCE = "pipeline.py:65"
-GRAPH_DIGEST = "762e63dd856e694f1fd185609ac63f10e0b2f84b4c8c955581f6dc151d583479"
+GRAPH_DIGEST = "71851ec6358e30dd09bd805bbe3c1d6928f4b623d99a19886e50150ef9a02cee"
 
 
 class RunTask(BaseOperator):
