@@ -18,6 +18,7 @@ from xcs_airflow.runtime.cache.sqlite import SqliteCache
 from xcs_airflow.runtime.store import open_store
 
 NOW = int(time.time())
+"""When these tests began; the last of them may run many minutes later."""
 
 
 def answer(text="billing", age_s=0, **fields):
