@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from xcs_airflow.runtime.store import StoreUnavailableError
+
 from .places import key
 
 CLAIMANT = """
@@ -66,6 +68,21 @@ def test_what_a_dead_process_claimed_goes_to_one_of_many(sqlite_place, claimant)
     assert sorted(map(len, taken)) == [0, 0, 0, 200]
     for claims in all_claims:
         claims.close()
+
+
+def test_a_file_that_fails_at_the_end_costs_nothing_but_patience(sqlite_place, caplog, monkeypatch):
+    claims = sqlite_place.open().claims()
+    claims.take([key(1)])
+
+    def fail(_):
+        raise StoreUnavailableError.because("XCS614", reason="disk full")
+
+    monkeypatch.setattr(claims, "_run", fail)
+    claims.release([key(1)])
+    assert sqlite_place.open().claims().take([key(1)]) == set()
+    claims.close()
+    assert "claims could not be released" in caplog.text
+    assert sqlite_place.open().claims().take([key(1)]) == {key(1)}
 
 
 def test_nothing_is_left_of_dead_claimants(sqlite_place, claimant):

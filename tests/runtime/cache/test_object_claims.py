@@ -172,6 +172,22 @@ def test_nothing_is_left_of_who_ends_well(place, claims):
     assert names(place, "claims") == names(place, "owners") == []
 
 
+def test_a_store_that_fails_at_the_end_costs_nothing_but_patience(place, claims, caplog, monkeypatch):
+    ours = claims()
+    ours.take([A])
+
+    def refuse(_):
+        raise PermissionError("no deleting here")
+
+    monkeypatch.setattr(ours._place._store, "delete", refuse)
+    ours.release([A])
+    assert ours.take([A]) == {A}
+    ours.close()
+    assert "claims could not be released" in caplog.text
+    monkeypatch.undo()
+    assert taken_within(claims(), [A], 30)[0] == {A}
+
+
 def test_claims_can_be_taken_again_after_they_were_closed(claims):
     ours = claims()
     ours.take([A])

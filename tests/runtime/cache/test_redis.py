@@ -139,6 +139,23 @@ def test_a_wrong_password_is_final(place):
     assert "wrong" not in str(caught.value)
 
 
+def test_a_server_that_is_gone_at_the_end_costs_nothing_but_patience(place, caplog):
+    claims = place.open().claims()
+    claims.take([A])
+    claims._client.connection_pool.disconnect()
+    place.server.config_set("requirepass", "right")
+    try:
+        claims.release([A])
+        claims.close()
+    finally:
+        place.server.execute_command("AUTH", "right")
+        place.server.config_set("requirepass", "")
+    assert "claims could not be released" in caplog.text
+    other = place.open().claims()
+    assert taken_within(other, [A], 30) == {A}
+    other.close()
+
+
 def test_a_server_without_room_refuses(place):
     place.server.config_set("maxmemory", 1)
     try:

@@ -9,10 +9,11 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
-from xcs_airflow.errors import Finding
+from xcs_airflow.errors import Finding, XcsError
 
 _LOG = logging.getLogger("xcs_airflow.runtime")
 _CHECKSUM_BYTES = 8
@@ -146,10 +147,19 @@ class Claims(Protocol):
         """
 
     def release(self, keys: Iterable[str]) -> None:
-        """Let others ask: the answers are in the cache, or there will be none."""
+        """Let others ask: the answers are in the cache, or there will be none. Where that fails, it is logged."""
 
     def close(self) -> None:
-        """Release all that is left."""
+        """Release all that is left, likewise."""
+
+
+@contextmanager
+def releasing() -> Iterator[None]:
+    """While claims are released: one that cannot be ends with its owner, which is no reason to lose what was paid for."""
+    try:
+        yield
+    except XcsError as error:
+        _LOG.warning("claims could not be released, so others wait until this process has ended: %s", error)
 
 
 class Cache(Protocol):

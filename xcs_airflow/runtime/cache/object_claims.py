@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from xcs_airflow.runtime.cache.entry import releasing
 from xcs_airflow.runtime.cache.heartbeat import Heartbeat
 from xcs_airflow.runtime.cache.object_place import ObjectPlace, side_by_side
 
@@ -105,7 +106,8 @@ class ObjectClaims:
             self._held -= released
             is_safe = not self._has_stalled and time.monotonic() - self._beat_at < self._patience.watched_s
         if self._process == os.getpid():
-            side_by_side(lambda key: self._let_go(key, is_safe=is_safe), released)
+            with releasing():
+                side_by_side(lambda key: self._let_go(key, is_safe=is_safe), released)
 
     def close(self) -> None:
         """Release all that is left."""
@@ -115,7 +117,8 @@ class ObjectClaims:
             heartbeat, self._heartbeat = self._heartbeat, None
             if heartbeat is not None and self._process == os.getpid():
                 heartbeat.stop()
-                self._place.delete(_owner_name(self._owner))
+                with releasing():
+                    self._place.delete(_owner_name(self._owner))
 
     def _take(self, key: str, owner: str) -> bool:
         if key in self._held:
@@ -131,7 +134,8 @@ class ObjectClaims:
         else:
             data, version = loaded
             rival = data.decode("ascii", "replace")
-            is_taken = self._is_dead(rival) and self._place.replace(name, mine, version)
+            # What could not be released is still this owner's.
+            is_taken = data == mine or (self._is_dead(rival) and self._place.replace(name, mine, version))
             if not is_taken:
                 pause_s = self._patience.look_s if other is None else min(2 * other.pause_s, self._patience.longest_look_s)
                 self._others[key] = _Claim(rival, pause_s, time.monotonic() + pause_s)

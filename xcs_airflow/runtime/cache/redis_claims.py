@@ -10,6 +10,7 @@ import threading
 import uuid
 from collections.abc import Iterable, Sequence
 
+from xcs_airflow.runtime.cache.entry import releasing
 from xcs_airflow.runtime.cache.heartbeat import Heartbeat
 from xcs_airflow.runtime.cache.redis_place import RedisPlace, in_chunks
 
@@ -76,7 +77,8 @@ class RedisClaims:
             released = self._held.intersection(keys)
             self._held -= released
         if self._process == os.getpid():
-            self._obey(_RELEASE, released)
+            with releasing():
+                self._obey(_RELEASE, released)
 
     def close(self) -> None:
         """Release all that is left."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from xcs_airflow.runtime.cache.entry import releasing
 from xcs_airflow.runtime.cache.file_locks import FileLock, remove_unless_held
 
 _SELECT = "SELECT key, owner FROM claims WHERE tenant = ? AND key IN (SELECT value FROM json_each(?))"
@@ -70,7 +71,8 @@ class SqliteClaims:
             owner = self._owner
         if released and owner is not None:
             values = owner.path.name, json.dumps(list(released))
-            self._run(lambda connection, tenant: connection.execute(_DELETE, (tenant, *values)).close())
+            with releasing():
+                self._run(lambda connection, tenant: connection.execute(_DELETE, (tenant, *values)).close())
 
     def close(self) -> None:
         """Release all that is left."""
