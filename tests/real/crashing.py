@@ -62,6 +62,10 @@ def shop(in_flight: int, questions: tuple[str, ...] = ("sort",), *, is_remembere
     return Graph([load, *asking, report], name="shop", output=Ref(operation="report"))
 
 
+def _no_price(*_: object, **__: object) -> None:
+    """Money is not what is counted here."""
+
+
 class Run:
     """A run in a folder of its own, that nobody has stopped yet.
 
@@ -153,8 +157,8 @@ class Run:
 
     def in_doubt(self) -> list[int]:
         """How many calls of every attempt have no settlement."""
-        books = (books for _, books in all_books(self.store, f"{self._place}/ledger"))
-        return [sum(entry.possibly_billed for entry in segment.usage(lambda *_, **__: None)) for segment in books]
+        books = (books for _, books in all_books(self.store, f"{self._place}/ledger", _no_price))
+        return [sum(entry.possibly_billed for entry in segment.usage(_no_price)) for segment in books]
 
     def settled(self) -> Counter[int]:
         """How often a call with so many prompt tokens was settled as answered, line by line."""
