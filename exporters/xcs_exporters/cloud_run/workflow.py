@@ -31,11 +31,19 @@ _START_S = 600  # for containers to be pulled and started, on top of what they m
 
 
 def levels(tasks: Sequence[PlannedTask]) -> list[list[PlannedTask]]:
-    """The tasks by the longest way to them, so that all a task needs lies in levels before its own."""
-    depth: dict[str, int] = {}
+    """The tasks by the longest way to them, so that all a task needs lies in levels before its own.
+
+    Levels wait for each other, so tasks that poll have levels of their own: all that needs no answer goes before them, and polls that do
+    not need each other wait side by side.
+    """
+    places: dict[str, tuple[int, bool, int]] = {}
     for task in tasks:
-        depth[task.id] = max((depth[need] + 1 for need in task.needs), default=0)
-    return [[task for task in tasks if depth[task.id] == level] for level in range(max(depth.values(), default=-1) + 1)]
+        needs = [places[need] for need in task.needs]
+        waits = max((waits + is_poll for waits, is_poll, _ in needs), default=0)
+        is_poll = task.wait is not None
+        depth = max((depth + 1 for before, polls, depth in needs if (before, polls) == (waits, is_poll)), default=0)
+        places[task.id] = (waits, is_poll, depth)
+    return [[task for task in tasks if places[task.id] == place] for place in sorted(set(places.values()))]
 
 
 def build_workflow(plan: CloudGraph, names: Mapping[str, str], settings: CloudRunSettings) -> dict[str, Any]:
@@ -85,18 +93,10 @@ def _level(number: int, jobs: Sequence[str], patience: Mapping[str, Any]) -> Ste
     """One step that ends when every job of a level has ended: the others go on when one fails, so a resumed run finds their results."""
     if len(jobs) == 1:
         return {f"level_{number}": _poll(jobs[0]) if jobs[0] in patience else _call(jobs[0])}
-    each = {"value": "job", "in": list(jobs), "steps": [_each_of(number, sum(job in patience for job in jobs), len(jobs))]}
+    step = {f"poll_of_level_{number}": _poll("${job}")} if jobs[0] in patience else {f"job_of_level_{number}": _call("${job}")}
+    each = {"value": "job", "in": list(jobs), "steps": [step]}
     parallel = {"exception_policy": "continueAll", "concurrency_limit": limit("workflow_concurrency"), "for": each}
     return {f"level_{number}": {"parallel": parallel}}
-
-
-def _each_of(number: int, polls: int, jobs: int) -> Step:
-    """What is done with every job of a level, of which so many poll."""
-    call, poll = {f"job_of_level_{number}": _call("${job}")}, {f"poll_of_level_{number}": _poll("${job}")}
-    if polls in (0, jobs):
-        return poll if polls else call
-    ways = [{"condition": "${job in waits}", "steps": [poll]}, {"condition": "${true}", "steps": [call]}]
-    return {f"kind_of_level_{number}": {"switch": ways}}
 
 
 def _call(job: str) -> Step:

@@ -115,17 +115,14 @@ def waits(source: Source) -> Mapping[str, Any]:
 
 
 def polled_jobs(source: Source) -> set[str]:
-    """The jobs that steps of the workflow poll: alone, or because a level polls all it has, or those that are waited for."""
+    """The jobs that steps of the workflow poll, alone or side by side."""
     found: set[str] = set()
     for workflow, _, step in _steps(source):
         if workflow == "main" and step.get("call") == POLL_JOB:
             found.add(str(step.get("args", {}).get("job")))
-        parallel = step.get("parallel")
-        if isinstance(parallel, dict) and isinstance(parallel.get("for"), dict):
-            inside = [inner for _, inner in _inside(parallel["for"])]
-            if any(inner.get("call") == POLL_JOB for inner in inside):
-                is_chosen = any("switch" in inner for inner in inside)
-                found |= {str(job) for job in parallel["for"].get("in", []) if not is_chosen or job in waits(source)}
+        loop = step["parallel"].get("for") if isinstance(step.get("parallel"), dict) else None
+        if isinstance(loop, dict) and any(inner.get("call") == POLL_JOB for _, inner in _inside(loop)):
+            found |= {str(job) for job in loop.get("in", [])}
     return found - {"${job}"}
 
 

@@ -8,6 +8,7 @@ from xcs_airflow.errors import UnsupportedError
 from xcs_airflow.ir import BatchPolicy, LLMMetadata, LLMOperation, Message, Prompt, Retry
 from xcs_airflow.plan import CloudExporter
 from xcs_exporters.cloud_run import CloudRunExporter
+from xcs_exporters.cloud_run.workflow import levels
 
 WAIT = {"every_s": 60, "longest_s": 900, "at_most_s": 180_000, "attempts": 3}
 
@@ -46,17 +47,18 @@ def test_a_level_of_one_poll_is_one_call(emit, make_plan):
     assert assigned(files)["waits"] == {name: WAIT}
 
 
-def test_a_level_of_polls_and_other_jobs_asks_which_is_which(emit, graphs):
-    files = emit(CloudExporter().export(graphs["batched"]()))
-    levels = [step[name]["parallel"]["for"] for step in main_steps(files) for name in step if "parallel" in step[name]]
-    (each,) = levels[1]["steps"]
-    switch = next(iter(each.values()))["switch"]
-    calls = {way["condition"]: next(iter(way["steps"][0].values()))["call"] for way in switch}
-    assert calls == {"${job in waits}": "poll_job", "${true}": "run_job"}
-    assert len(set(levels[1]["in"]) & set(assigned(files)["waits"])) == 1
+def test_polls_wait_side_by_side_after_all_that_needs_no_answer(graphs):
+    plan = CloudExporter().export(graphs["batched"]())
+    assert [sorted(task.id for task in level) for level in levels(plan.tasks)] == [
+        ["greet.submit", "tickets"],
+        ["classify.submit", "work"],
+        ["classify.poll", "greet.poll"],
+        ["classify", "greet"],
+        ["report"],
+    ]
 
 
-def test_a_level_of_polls_alone_asks_nothing(emit, make_plan):
+def test_a_level_of_polls_polls_each(emit, make_plan):
     files = emit(make_plan(ask("first"), ask("second")))
     (each,) = main_steps(files)[2]["level_2"]["parallel"]["for"]["steps"]
     assert each["poll_of_level_2"]["call"] == "poll_job"
