@@ -14,6 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 STARTERS = ROOT / "templates" / "starters"
+PIPELINES = ROOT / "tests" / "pipelines"
 GENERATED = {
     "golden": ("tests/golden", "dags", "docs/schemas"),
     "docs": ("docs/cli.md", "docs/starters"),
@@ -21,23 +22,23 @@ GENERATED = {
 
 
 def golden_files() -> Iterator[tuple[str, bytes]]:
-    """Goldens of every starter on every target, an Airflow dags folder, and the published schemas."""
+    """Goldens of every starter and of pipelines for tests on every target, an Airflow dags folder, and the published schemas."""
     from xcs_airflow.exporting.registry import exporter_names
 
-    for starter in sorted(path.parent for path in STARTERS.glob("*/pipeline.py")):
+    for starter in sorted(path.parent for folder in (STARTERS, PIPELINES) for path in folder.glob("*/pipeline.py")):
         for target in exporter_names():
             for path, content in starter_bundle(starter, target).items():
                 # The code is in the repository already; its hashes are in bundle.json.
                 if not path.startswith("code/"):
                     yield f"tests/golden/{starter.name}/{target}/{path}", content
-                if target == "airflow":
+                if target == "airflow" and starter.parent == STARTERS:
                     yield f"dags/{starter.name}/{path}", content
     for name, schema in schemas().items():
         yield f"docs/schemas/{name}.schema.json", (json.dumps(schema, indent=2, sort_keys=True) + "\n").encode()
 
 
 def starter_bundle(starter: Path, target: str) -> dict[str, bytes]:
-    """The files of one starter for one target, with default settings."""
+    """The files of one starter, or pipeline for tests, for one target, with default settings."""
     from xcs_airflow.authoring.load import load_pipeline
     from xcs_airflow.exporting.assemble import assemble
     from xcs_airflow.exporting.registry import load_exporter
