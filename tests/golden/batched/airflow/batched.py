@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 GENERATED_BY = "xcs-airflow 0.1.0"
 SOURCE = "pipeline.py:33"
-GRAPH_DIGEST = "c9c46b97ff1cb2d24f80e618e6651e94b98e5369c1358ae5edfa9bb8af6a2e5c"
+GRAPH_DIGEST = "7a108ceb4548fd4ce8c07643105ea985b985d3669b5177dfd79316fb4889b440"
 
 
 class RunTask(BaseOperator):
