@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hypothesis
 import pytest
 
 from xcs_airflow.ir import (
@@ -22,6 +23,10 @@ from xcs_airflow.ir import (
     Resources,
     Retry,
 )
+
+# How long an example takes says more of the machine than of the code.
+hypothesis.settings.register_profile("here", deadline=None)
+hypothesis.settings.load_profile("here")
 
 HOSTILE = [
     "'; import os; os._exit(3) #",

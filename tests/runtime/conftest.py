@@ -5,17 +5,12 @@ from __future__ import annotations
 import os
 import threading
 
-import hypothesis
 import pytest
 
 from xcs_airflow.manifest import CacheRule, ModelCall
 from xcs_airflow.runtime.models import ModelAnswer, use_provider
 from xcs_airflow.runtime.settings import RuntimeSettings
 from xcs_airflow.values import Hole, Message, Prompt
-
-# How long an example takes depends on what else runs on the machine.
-hypothesis.settings.register_profile("runtime", deadline=None)
-hypothesis.settings.load_profile("runtime")
 
 PIPELINE = """
 def load(path="", **others):
