@@ -78,6 +78,21 @@ def test_a_file_of_the_first_version_is_set_aside(sqlite_place):
     assert len(set_aside(sqlite_place.path)) == 1
 
 
+@pytest.mark.parametrize("at", [18, 19])
+def test_a_file_that_says_it_is_of_a_later_format_is_set_aside(sqlite_place, at):
+    cache = sqlite_place.open()
+    cache.put_many({A: answer()})
+    cache.close()
+    damaged = bytearray(sqlite_place.path.read_bytes())
+    damaged[at] = 3
+    sqlite_place.path.write_bytes(damaged)
+    cache = sqlite_place.open()
+    assert cache.get_many([A]) == {}
+    cache.put_many({A: answer()})
+    assert cache.get_many([A]) == {A: answer()}
+    assert len(set_aside(sqlite_place.path)) == 1
+
+
 @pytest.mark.parametrize("statement", ["CREATE TABLE accounts (name)", "PRAGMA application_id = 7", "PRAGMA user_version = 2"])
 def test_a_database_of_another_program_is_left_alone(sqlite_place, statement):
     sqlite_place.path.parent.mkdir()

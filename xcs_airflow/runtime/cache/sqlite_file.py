@@ -60,6 +60,9 @@ CREATE TABLE claims (
 ) WITHOUT ROWID;
 """
 _TABLES_OF_VERSION_1 = {"answers"}
+_MAGIC = b"SQLite format 3\0"
+_FORMAT_AT = 18
+_FORMATS = (1, 2)
 _BUSY_TIMEOUT_S = 30
 _CACHE_KIB = 16 * 1024
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -147,6 +150,9 @@ class CacheFile:
         # SQLite gives its side files the mode of the main file.
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         self._inode = self.path.stat().st_ino
+        if not _has_known_format(self.path):
+            self._in_use.release()
+            raise _UnfitError("is damaged (its header names no format)")
         connection = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         try:
             self._prepare(connection)
@@ -205,6 +211,13 @@ def _is_new(connection: sqlite3.Connection, path: Path) -> bool:
     if application or version or tables:
         raise RuntimeTaskError.because("XCS614", reason=f"{path} is a database of another program")
     return True
+
+
+def _has_known_format(path: Path) -> bool:
+    """Whether a file says it may be read and written; one of a later format SQLite opens, but only to read (sqlite.org/fileformat.html)."""
+    with path.open("rb") as file:
+        header = file.read(_FORMAT_AT + 2)
+    return not header.startswith(_MAGIC) or all(number in _FORMATS for number in header[_FORMAT_AT:])
 
 
 def is_damage(error: sqlite3.Error) -> bool:
