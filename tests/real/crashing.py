@@ -116,6 +116,10 @@ class Run:
         self._note_what_is_remembered()
         return statuses
 
+    def log(self) -> str:
+        """What the workers said last."""
+        return self._workers.log.read_text()[-3000:]
+
     def results(self) -> dict[str, bytes]:
         """The bytes of every result, by name."""
         return {name: self.store.get(name) or b"" for name in self.store.list(f"{self._place}/steps")}

@@ -73,7 +73,7 @@ def test_a_limit_on_files_stops_a_task_and_damages_nothing(run_of, undisturbed):
         run = run_of(graph, 4)
         for _ in range(2):
             run.go_on({"file_bytes": kib * 1024})
-        assert run.go_on() == [DONE]
+        assert run.go_on() == [DONE], f"with {kib} KiB\n{run.log()}"
         run.check_what_always_holds(results)
         stopped += run.failures
     assert stopped >= 12
