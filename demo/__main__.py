@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 from demo import DemoError
-from demo.again import alone_in
+from demo.again import alone_in, same_port
 from demo.airflow_home import AirflowHome
 from demo.model_server import Counts, ModelServer, serve_model
 from xcs_airflow.canonical import load_json
@@ -58,7 +58,7 @@ def _show() -> None:
     _title("2. The same plan as files for three platforms")
     _run("xcs-export", STARTER, *(word for target in TARGETS for word in ("--target", target)), "-o", str(BUILD / "bundles"))
     _title("3. A real Airflow runs the exported DAG with a real model")
-    with serve_model(BUILD) as model:
+    with serve_model(BUILD, port=same_port(BUILD)) as model:
         _say("SmolLM2-135M answers on loopback in place of the model the pipeline names, and counts its calls itself")
         settings = _settings(model)
         variables = {

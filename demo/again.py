@@ -8,16 +8,18 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
-from demo import DemoError, session_of
+from demo import HOST, DemoError, free_port, session_of, write_whole
 
 _MARK = "XCS_DEMO_FOLDER"
-_PAID_FOR = ("store", "cache.sqlite", "cache.sqlite-wal", "cache.sqlite-shm", "cache.sqlite.locks")
+_PORT = "model.port"
+_PAID_FOR = (_PORT, "store", "cache.sqlite", "cache.sqlite-wal", "cache.sqlite-shm", "cache.sqlite.locks")
 
 
 @contextmanager
@@ -51,6 +53,18 @@ def alone_in(folder: Path) -> Iterator[bool]:
         finished.touch()
     finally:
         os.close(lock)
+
+
+def same_port(folder: Path) -> int:
+    """Where the model listens: as in the demo that goes on, for answers are remembered by the address they came from."""
+    kept = folder / _PORT
+    with suppress(OSError, ValueError):
+        port = int(kept.read_text())
+        with socket.create_server((HOST, port)):
+            return port
+    port = free_port()
+    write_whole(kept, str(port))
+    return port
 
 
 def end_left_behind(folder: Path) -> None:

@@ -10,10 +10,12 @@ import psutil
 import pytest
 
 from demo import DemoError
-from demo.again import alone_in
+from demo.again import alone_in, same_port
+from demo.model_server import serve_model
 from xcs_airflow.authoring.load import load_pipeline
 from xcs_airflow.passes import LLMGraphEnhancer
 from xcs_airflow.plan.lower import lower
+from xcs_airflow.runtime import RuntimeSettings, read_output, run_task
 
 from .mortal_worker import DONE, KILLED, POINTS
 
@@ -37,11 +39,29 @@ def test_the_pipeline_of_the_demo_killed_at_every_point_makes_the_same_report_an
     record_property("kills", killed.kills)
 
 
+def test_a_demo_that_goes_on_finds_the_answers_of_its_model_again(tmp_path):
+    """The model is another process then, at the same address."""
+    manifest = lower(LLMGraphEnhancer().enhance(load_pipeline(f"{STARTER / 'pipeline.py'}:triage").graph()))
+    inbox = tmp_path / "inbox.jsonl"
+    inbox.write_text("".join((STARTER / "tickets.jsonl").read_text().splitlines(keepends=True)[:2]))
+    requests, reports = [], []
+    for run in ("killed", "again"):
+        with serve_model(tmp_path, port=same_port(tmp_path)) as model:
+            route = {"endpoint": f"{model.url}/v1", "model": "smollm2-135m-instruct", "billing": "none", "max_in_flight": 8}
+            settings = RuntimeSettings(store=tmp_path / "store", code=STARTER, models={"openai": route})
+            for task in manifest.tasks:
+                run_task(manifest, task.id, run_id=run, parameters={"path": str(inbox)}, settings=settings)
+            requests.append(model.counts().requests)
+        reports.append(read_output(manifest, run_id=run, settings=settings))
+    assert requests == [6, 0]
+    assert reports[0] == reports[1]
+
+
 KILLED_DEMO = """
 import os, signal, subprocess, sys, time
 from pathlib import Path
 from demo import ProcessSession
-from demo.again import alone_in
+from demo.again import alone_in, same_port
 
 folder = Path(sys.argv[1])
 titled = "import setproctitle, time; setproctitle.setproctitle('another title'); print('there', flush=True); time.sleep(1000)"
@@ -51,6 +71,7 @@ with alone_in(folder):
     (folder / "store" / "paid.json").write_text("1")
     (folder / "cache.sqlite").write_text("answers")
     (folder / "airflow").mkdir()
+    print(same_port(folder))
     with ProcessSession([sys.executable, "-c", leader], log=folder / "log") as session:
         session.wait_for(lambda: "there" in session.log.read_text() or None, "the child", 60)
         print(*session.members(), flush=True)
@@ -68,6 +89,7 @@ def test_a_killed_demo_goes_on_with_what_it_paid_for_and_without_its_processes(t
     folder = tmp_path / "demo"
     root = Path(__file__).parents[2]
     with subprocess.Popen([sys.executable, "-c", KILLED_DEMO, folder], stdout=subprocess.PIPE, text=True, cwd=root) as first:
+        port = int(first.stdout.readline())
         members = [int(pid) for pid in first.stdout.readline().split()]
         with pytest.raises(DemoError, match="another demo runs in"), alone_in(folder):
             pass
@@ -77,7 +99,8 @@ def test_a_killed_demo_goes_on_with_what_it_paid_for_and_without_its_processes(t
     with alone_in(folder) as goes_on:
         assert goes_on
         assert not any(map(is_living, members))
-        assert {path.name for path in folder.rglob("*")} == {"store", "paid.json", "cache.sqlite"}
+        assert {path.name for path in folder.rglob("*")} == {"store", "paid.json", "cache.sqlite", "model.port"}
+        assert same_port(folder) == port  # answers are remembered by the address they came from
     with alone_in(folder) as goes_on:
         assert not goes_on
         assert list(folder.iterdir()) == []
