@@ -80,6 +80,7 @@ class Worker:
             clock = time.time
             time.time = lambda: clock() + self.clock_s
         if self.file_bytes is not None:
+            sys.dont_write_bytecode = True  # a torn file of it would stay beyond the limit
             _limit_files(self.file_bytes)
         if self.point is not None:
             POINTS[self.point](self)

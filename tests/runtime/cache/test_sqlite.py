@@ -135,6 +135,19 @@ def test_bytes_damaged_anywhere_are_misses_and_never_other_answers(tmp_path_fact
         place.close()
 
 
+@pytest.mark.parametrize("word", [b"tenants", b"answers", b"recipes", b"claims", b"CREATE TABLE", b"used_hour"])
+def test_names_of_tables_that_are_no_text_are_damage(sqlite_place, word):
+    cache = sqlite_place.open()
+    cache.put_many({A: answer()})
+    cache.close()
+    damaged = sqlite_place.path.read_bytes().replace(word, b"\x80" + word[1:])
+    sqlite_place.path.write_bytes(damaged)
+    cache = sqlite_place.open()
+    assert cache.get_many([A]).items() <= {A: answer()}.items()
+    cache.put_many({A: answer()})
+    assert cache.get_many([A]) == {A: answer()}
+
+
 def test_damage_found_by_several_at_once_costs_the_file_once(sqlite_place):
     caches = [sqlite_place.open() for _ in range(4)]
     caches[0].put_many({key(index): answer("x" * 500) for index in range(200)})

@@ -180,7 +180,7 @@ class SqliteCache:
             try:
                 try:
                     return work(self._file.connection, self._tenant if self._tenant is not None else self._number())
-                except sqlite3.DatabaseError as error:
+                except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
                     if not is_damage(error):
                         raise
                     self._tenant = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -65,6 +66,7 @@ _FORMAT_AT = 18
 _FORMATS = (1, 2)
 _BUSY_TIMEOUT_S = 30
 _CACHE_KIB = 16 * 1024
+_LACKING = re.compile(r"no such (table|column)|has no column")
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _SIDE_FILES = ("", "-wal", "-shm", "-journal")
 _PATIENCE_S = 5.0
@@ -159,7 +161,7 @@ class CacheFile:
         except BaseException as error:
             connection.close()
             self._in_use.release()
-            if isinstance(error, sqlite3.Error) and is_damage(error):
+            if isinstance(error, (sqlite3.Error, UnicodeDecodeError)) and is_damage(error):
                 raise _UnfitError(f"is damaged ({error})") from error
             raise
         return connection
@@ -220,9 +222,11 @@ def _has_known_format(path: Path) -> bool:
     return not header.startswith(_MAGIC) or all(number in _FORMATS for number in header[_FORMAT_AT:])
 
 
-def is_damage(error: sqlite3.Error) -> bool:
-    """Whether an error says that the file itself is damaged."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
+def is_damage(error: sqlite3.Error | UnicodeDecodeError) -> bool:
+    """Whether an error says that the file itself is damaged: so does one that misses a table or a column, or has names that are no text."""
+    if isinstance(error, UnicodeDecodeError):
+        return True
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED or _LACKING.search(str(error)) is not None
 
 
 def file_system(path: Path) -> str:
