@@ -14,7 +14,7 @@ from xcs_airflow.ir import BatchPolicy, CachePolicy, Graph, LLMMetadata, LLMOper
 from xcs_airflow.plan.lower import lower
 from xcs_airflow.runtime import ModelRoute, RuntimeSettings, read_output, run_task, run_usage
 from xcs_airflow.runtime.batches import polling
-from xcs_airflow.runtime.models import office
+from xcs_airflow.runtime.models import batch_client
 from xcs_airflow.values import Constant, Hole, Message
 
 MODELS = {"openai": "openai/gpt-4.1-mini", "anthropic": "anthropic/claude-haiku-4-5"}
@@ -56,7 +56,7 @@ class Lab:
         self.manifest = self.lowered()
         now = SimpleNamespace(time=lambda: time.time() + self.later_s)
         monkeypatch.setattr(polling, "time", now)
-        monkeypatch.setattr(office, "backoff_s", lambda failed: 0.01)
+        monkeypatch.setattr(batch_client, "backoff_s", lambda failed: 0.01)
 
     def lowered(self, *, budget_usd=None, shards=None, schema=None, cache=_REMEMBERED, code=None, **terms):
         """The manifest, with other terms for its batches than the provider's."""

@@ -115,6 +115,20 @@ def test_an_orphan_is_a_question_to_a_person_where_the_provider_cannot_be_search
     assert lab.server.billed == lab.once
 
 
+def test_a_batch_without_results_may_be_ours_and_is_a_question_to_a_person(anthropic):
+    """Anthropic names a request nowhere but in its result."""
+    anthropic.server.faults["create"] = ["lost"]
+    anthropic.server.fate = lambda prompt, before: "missing"
+    anthropic.submit()
+    (batch,) = anthropic.server.batches.values()
+    anthropic.server.finish(batch)
+    anthropic.later_s = LONG_AGO_S
+    with pytest.raises(ModelError, match="nothing says whose it is") as caught:
+        anthropic.wait()
+    assert caught.value.code == "XCS722"
+    assert anthropic.server.asked["create"] == 1
+
+
 def test_an_orphan_is_submitted_again_where_that_is_allowed_and_the_books_say_so(lab):
     lab.manifest = lab.lowered(on_orphan="resubmit")
     lab.server.faults["create"] = ["lost"]

@@ -41,7 +41,7 @@ TERMS = st.fixed_dictionaries({"rounds": st.integers(1, 3), "max_requests": st.i
 def test_every_request_is_accounted_for_and_no_answer_paid_twice(monkeypatch, provider, terms, fates, faults):
     with tempfile.TemporaryDirectory() as folder, serving() as server:
         lab = Lab(server, provider, Path(folder), monkeypatch, ITEMS)
-        lab.manifest = lab.lowered(schema={"type": "integer"}, **terms)
+        lab.manifest = lab.lowered(schema={"type": "integer"}, on_orphan="resubmit", **terms)
         server.answer = lambda prompt: prompt[-1]
         plan = dict(zip(lab.prompts, fates, strict=True))
         server.fate = lambda prompt, before: plan[prompt][before] if before < len(plan[prompt]) else "succeeded"
@@ -67,10 +67,12 @@ def until_it_is_done(lab):
 
 def assert_accounted_for(lab):
     ids = {document["batch_id"]: name for name, document in lab.documents("receipt").items() if document["batch_id"]}
-    assert set(ids) == set(lab.server.batches)
+    # Anthropic names a request nowhere but in its result: a batch without results cannot be found again, and costs nothing.
+    silent = {batch.id for batch in lab.server.batches.values() if lab.provider == "anthropic" and {*batch.fates.values()} == {"missing"}}
+    assert set(lab.server.batches) - silent <= set(ids) <= set(lab.server.batches)
     told, outcomes = lab.documents("intent"), lab.documents("outcome")
     good, billed = Counter(), Counter()
-    for batch in lab.server.batches.values():
+    for batch in (lab.server.batches[name] for name in ids):
         # What OpenAI says nothing of has become of what its batch has.
         unsaid = "expired" if lab.provider == "openai" and "expired" in batch.fates.values() else "missing"
         counts = Counter(unsaid if fate == "missing" else CLASS[fate] for fate in batch.fates.values())

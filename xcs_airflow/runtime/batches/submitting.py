@@ -23,7 +23,7 @@ from xcs_airflow.runtime.batches.documents import Batch, Intent, Lack, Outcome, 
 from xcs_airflow.runtime.batches.files import RequestFile, RequestFiles
 from xcs_airflow.runtime.books import Usage
 from xcs_airflow.runtime.models.batch import BatchApi, UnknownFateError, opened
-from xcs_airflow.runtime.models.office import RefusedError
+from xcs_airflow.runtime.models.batch_client import RefusedError
 
 _LOG = logging.getLogger("xcs_airflow.runtime")
 

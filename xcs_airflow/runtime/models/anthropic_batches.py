@@ -28,7 +28,7 @@ from xcs_airflow.runtime.models.batch import (
     ResultFile,
     Sought,
 )
-from xcs_airflow.runtime.models.office import FILE_PATIENCE, Office, RefusedError, documents_in
+from xcs_airflow.runtime.models.batch_client import FILE_PATIENCE, BatchClient, RefusedError, documents_in
 from xcs_airflow.runtime.models.provider import ModelAnswer, ModelRequest
 from xcs_airflow.runtime.models.routes import Target
 
@@ -42,30 +42,30 @@ _PASSING = frozenset({"api_error", "overloaded_error", "rate_limit_error", "time
 @asynccontextmanager
 async def opened(target: Target) -> AsyncIterator[AnthropicBatches]:
     """The batch API of a target, ready while the block runs."""
-    async with Office.opened(target, DIALECT) as office:
-        yield AnthropicBatches(office)
+    async with BatchClient.opened(target, DIALECT) as client:
+        yield AnthropicBatches(client)
 
 
 class AnthropicBatches:
     """Anthropic's batch API.
 
     Args:
-        office: The way to it.
+        client: The way to it.
     """
 
     form = FileForm(b'{"requests":[', b",\n", b"]}")
 
-    def __init__(self, office: Office) -> None:
-        self._office = office
-        self.attempt_s = office.target.route.timeout_s * FILE_PATIENCE
+    def __init__(self, client: BatchClient) -> None:
+        self._client = client
+        self.attempt_s = client.target.route.timeout_s * FILE_PATIENCE
 
     def line(self, custom_id: str, request: ModelRequest) -> bytes:
         """One request, as it stands in a file."""
-        return json.dumps({"custom_id": custom_id, "params": DIALECT.body(self._office.target, request)}).encode()
+        return json.dumps({"custom_id": custom_id, "params": DIALECT.body(self._client.target, request)}).encode()
 
     def read(self, document: Any) -> ModelAnswer:
         """The answer in a message."""
-        return DIALECT.read(self._office.target, document)
+        return DIALECT.read(self._client.target, document)
 
     async def upload(self, file: Path) -> str:  # noqa: ARG002
         """Nothing: requests go with the call that creates the batch."""
@@ -73,23 +73,28 @@ class AnthropicBatches:
 
     async def create(self, file: Path, uploaded: str, mark: str, until: float) -> str:  # noqa: ARG002  # the requests' ids have the mark
         """Let a file be worked on; gives the batch's id."""
-        return await self._office.created("/messages/batches", file, until)
+        return await self._client.created("/messages/batches", file, until)
 
     async def find(self, sought: Sought) -> str | None:
         """The id of the batch whose requests have a mark; None when the account has none."""
         is_one_at_work = False
+        silent = ""
         after: dict[str, str] = {}
         for _ in range(_MOST_PAGES):
             try:
-                page = await self._office.get(f"/messages/batches?{urlencode({'limit': _PAGE, **after})}")
+                page = await self._client.get(f"/messages/batches?{urlencode({'limit': _PAGE, **after})}")
             except RefusedError as error:
                 raise NotToldError(error.findings[0].message) from None
             batches = page.get("data") or []
             for batch in (batch for batch in batches if _may_be(batch, sought)):
                 if batch.get("processing_status") != "ended":
                     is_one_at_work = True
-                elif await self._is_marked(batch, sought.mark):
+                    continue
+                is_marked = await self._is_marked(batch, sought.mark)
+                if is_marked:
                     return str(batch["id"])
+                if is_marked is None:
+                    silent = str(batch["id"])
             # The newest come first.
             if not page.get("has_more") or not batches or _created_at(batches[-1], inf) < sought.since - _CLOCKS_DIFFER_S:
                 break
@@ -100,11 +105,14 @@ class AnthropicBatches:
         if is_one_at_work:
             reason = "a batch of as many requests is at work, and its ids can be read when it has ended"
             raise NotToldYetError(reason)
+        if silent:
+            reason = f"{silent} has as many requests and no result, so nothing says whose it is"
+            raise NotToldError(reason)
         return None
 
     async def status(self, batch_id: str) -> BatchStatus:
         """How far a batch is."""
-        batch = await self._office.get(f"/messages/batches/{quote(batch_id, safe='')}")
+        batch = await self._client.get(f"/messages/batches/{quote(batch_id, safe='')}")
         results = ResultFile(str(batch.get("id") or batch_id), sum(_counts(batch).values()))
         return BatchStatus(batch.get("processing_status") == "ended", (results,), reason="the batch has ended without it")
 
@@ -116,14 +124,15 @@ class AnthropicBatches:
 
     async def cancel(self, batch_id: str) -> None:
         """Ask that no further request is worked on."""
-        await self._office.post(f"/messages/batches/{quote(batch_id, safe='')}/cancel")
+        await self._client.post(f"/messages/batches/{quote(batch_id, safe='')}/cancel")
 
     async def _fetched(self, batch_id: str, results: int, folder: Path) -> Path:
         # By id, not by the address that the provider names, which might lead the key elsewhere.
         path = f"/messages/batches/{quote(batch_id, safe='')}/results"
-        return await self._office.fetched(path, folder / "results.jsonl", results)
+        return await self._client.fetched(path, folder / "results.jsonl", results)
 
-    async def _is_marked(self, batch: dict[str, Any], mark: str) -> bool:
+    async def _is_marked(self, batch: dict[str, Any], mark: str) -> bool | None:
+        """Whether the ids of a batch that has ended begin so; None when it has no results, which have the ids."""
         batch_id = str(batch["id"])
         with tempfile.TemporaryDirectory() as folder:
             try:
@@ -133,7 +142,8 @@ class AnthropicBatches:
                 raise NotToldError(message) from None
             except ModelUnavailableError as error:
                 raise NotToldYetError(error.findings[0].message) from None
-            return any(str(line.get("custom_id")).startswith(mark) for line in documents_in(file))
+            marked = [str(line.get("custom_id")).startswith(mark) for line in documents_in(file)]
+            return any(marked) if marked else None
 
     def _result(self, line: dict[str, Any]) -> BatchResult:
         custom_id = str(line.get("custom_id"))
@@ -147,7 +157,7 @@ class AnthropicBatches:
         inner = error.get("error", error) if isinstance(error, dict) else {}
         word, message = str(inner.get("type") or told), str(inner.get("message") or f"the request is {told}")
         may_succeed = kind == "expired" or (kind == "errored" and word in _PASSING)
-        return BatchResult(custom_id, kind, None, self._office.redacted(f"{word}: {message}" if inner else message), may_succeed)
+        return BatchResult(custom_id, kind, None, self._client.redacted(f"{word}: {message}" if inner else message), may_succeed)
 
 
 def _counts(batch: dict[str, Any]) -> dict[str, int]:

@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from yarl import URL
 
 _LOG = logging.getLogger("xcs_airflow.runtime")
+_SAME_PLACES = 3
 _ATTEMPTS = 5
 _LONGEST_WAIT_S = 120.0
 FILE_PATIENCE = 10
@@ -41,7 +43,7 @@ _MAYBE = frozenset({408, 409})
 """Too slow, or in conflict, perhaps with itself: what is answered so may have come through all the same."""
 
 
-class Office:
+class BatchClient:
     """The way to a batch API: calls that are repeated where that is harmless, and files in both directions.
 
     Args:
@@ -62,7 +64,7 @@ class Office:
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls, target: Target, dialect: Dialect) -> AsyncIterator[Office]:
+    async def opened(cls, target: Target, dialect: Dialect) -> AsyncIterator[BatchClient]:
         """The way to the batch API of a target, for as long as the block runs."""
         headers = {name: value for name, value in dialect.headers(target.key).items() if name != "Content-Type"}
         patient = replace(target, route=target.route.model_copy(update={"timeout_s": target.route.timeout_s * FILE_PATIENCE}))
@@ -127,7 +129,7 @@ class Office:
         """Take a file of documents from the provider; gives where it is.
 
         A connection that breaks can look like the end of a file. So one that has fewer documents than the provider says is taken
-        again; when it ends at the same place, it is all there is.
+        again; when it ends at the same place three times, it is all there is: to fetch it costs nothing, to ask again what it lacks does.
 
         Args:
             path: Where it is there.
@@ -142,14 +144,14 @@ class Office:
             with into.open("wb") as content:
                 return await self._files.exchange(self._at(path), None, method="GET", into=content)
 
-        sizes: set[int] = set()
+        sizes: Counter[int] = Counter()
         for _ in range(_ATTEMPTS):
             await self._asked(fetch)
             found, size = _measured(into)
-            if found >= documents or size in sizes:
+            sizes[size] += 1
+            if found >= documents or sizes[size] == _SAME_PLACES:
                 return into
             _LOG.info("%d of %d results came for %s: they are fetched again", found, documents, self.target.model)
-            sizes.add(size)
         reason = f"its results are never complete: {found} of {documents} came"
         raise ModelUnavailableError.because("XCS724", model=self.target.model, attempts=_ATTEMPTS, reason=reason)
 
