@@ -231,7 +231,6 @@ def test_an_import_keeps_what_is_newer_and_leaves_out_what_is_damaged(xcs_cache,
 
 
 def test_an_export_of_an_encrypted_cache_can_be_read_again(xcs_cache, run_xcs, project, monkeypatch):
-    pytest.importorskip("cryptography")
     xcs_cache("export", "answers.jsonl")
     monkeypatch.setenv("KEY", "0f" * 32)
     monkeypatch.setenv("XCS_CACHE_KEY_ENV", "KEY")

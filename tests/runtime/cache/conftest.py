@@ -20,12 +20,12 @@ def place(request, tmp_path):
     made.close()
 
 
-@pytest.fixture
-def shared_place(place):
+@pytest.fixture(params=[name for name, kind in PLACES.items() if kind.shares])
+def shared_place(request, tmp_path):
     """A place that several caches, processes or machines share."""
-    if not place.shares:
-        pytest.skip("nothing is shared here")
-    return place
+    made = PLACES[request.param](tmp_path)
+    yield made
+    made.close()
 
 
 @pytest.fixture

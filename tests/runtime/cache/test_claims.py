@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 
@@ -11,6 +9,7 @@ import pytest
 
 from xcs_airflow.runtime.store import StoreUnavailableError
 
+from .claimants import claimants
 from .places import key
 
 CLAIMANT = """
@@ -18,28 +17,13 @@ import sys, time
 from pathlib import Path
 from xcs_airflow.runtime.cache.sqlite import SqliteCache
 claims = SqliteCache(Path(sys.argv[1])).claims()
-print(len(claims.take(sys.argv[2:])), flush=True)
-sys.stdin.read()
 """
 
 
 @pytest.fixture
 def claimant(sqlite_place):
-    """Starts processes that claim keys and wait."""
-    started = []
-
-    def start(*keys):
-        process = subprocess.Popen(
-            [sys.executable, "-c", CLAIMANT, sqlite_place.path, *keys], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        started.append(process)
-        assert int(process.stdout.readline()) == len(keys)
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
+    with claimants(CLAIMANT, sqlite_place.path) as start:
+        yield start
 
 
 def test_a_claimant_that_is_killed_asks_for_nothing_any_more(sqlite_place, claimant):

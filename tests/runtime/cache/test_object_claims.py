@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 
@@ -12,6 +10,7 @@ import pytest
 
 from xcs_airflow.runtime.cache.object_claims import Patience
 
+from .claimants import claimants, taken_within
 from .places import ObjectPlace, key
 
 QUICK = Patience(renew_s=0.1, watched_s=1, old_s=1000, look_s=0.05, longest_look_s=0.2)
@@ -24,10 +23,6 @@ from xcs_airflow.runtime.cache.object_claims import Patience
 from xcs_airflow.runtime.store import open_store
 patience = Patience(renew_s=0.1, watched_s=1, old_s=1000, look_s=0.05, longest_look_s=0.2)
 claims = ObjectCache(open_store(sys.argv[1]), patience=patience).claims()
-print(len(claims.take(sys.argv[2:])), flush=True)
-for line in sys.stdin:
-    claims.release(sys.argv[2:])
-    print("released", flush=True)
 """
 
 
@@ -41,21 +36,8 @@ def place(tmp_path):
 
 @pytest.fixture
 def claimant(place):
-    """Starts processes that claim keys and wait."""
-    started = []
-
-    def start(*keys):
-        process = subprocess.Popen(
-            [sys.executable, "-c", CLAIMANT, place.address, *keys], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        started.append(process)
-        assert int(process.stdout.readline()) == len(keys)
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
+    with claimants(CLAIMANT, place.address) as start:
+        yield start
 
 
 @pytest.fixture
@@ -70,14 +52,6 @@ def claims(place):
     yield start
     for each in opened:
         each.close()
-
-
-def taken_within(claims, keys, seconds):
-    """What can be claimed, and after how many seconds."""
-    began = time.monotonic()
-    while not (taken := claims.take(keys)) and time.monotonic() < began + seconds:
-        time.sleep(0.02)
-    return taken, time.monotonic() - began
 
 
 def names(place, folder):

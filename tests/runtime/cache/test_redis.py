@@ -2,9 +2,7 @@
 
 import os
 import signal
-import subprocess
 import sys
-import time
 
 import pytest
 
@@ -13,6 +11,7 @@ from xcs_airflow.runtime.cache import open_cache
 from xcs_airflow.runtime.cache.redis import RedisCache
 from xcs_airflow.runtime.store import StoreUnavailableError
 
+from .claimants import claimants, taken_within
 from .places import RedisPlace, answer, key
 
 A, B = key(1), key(2)
@@ -22,8 +21,6 @@ CLAIMANT = """
 import sys
 from xcs_airflow.runtime.cache.redis import RedisCache
 claims = RedisCache(sys.argv[1], lease_s=1.0).claims()
-print(len(claims.take(sys.argv[2:])), flush=True)
-sys.stdin.read()
 """
 
 
@@ -37,34 +34,14 @@ def place(tmp_path):
 
 @pytest.fixture
 def claimant(place):
-    """Starts processes that claim keys and wait."""
-    started = []
-
-    def start(*keys):
-        process = subprocess.Popen(
-            [sys.executable, "-c", CLAIMANT, place.address, *keys], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        started.append(process)
-        assert int(process.stdout.readline()) == len(keys)
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-def taken_within(claims, keys, seconds):
-    ends = time.monotonic() + seconds
-    while not (taken := claims.take(keys)) and time.monotonic() < ends:
-        time.sleep(0.02)
-    return taken
+    with claimants(CLAIMANT, place.address) as start:
+        yield start
 
 
 def test_whoever_lives_keeps_its_claims(place, claimant):
     claimant(A)
     claims = place.open().claims()
-    assert taken_within(claims, [A], 2.5 * LEASE_S) == set()
+    assert taken_within(claims, [A], 2.5 * LEASE_S)[0] == set()
     claims.close()
 
 
@@ -73,7 +50,7 @@ def test_whoever_was_killed_loses_them_when_the_lease_runs_out(place, claimant):
     other.send_signal(signal.SIGKILL)
     other.wait()
     claims = place.open().claims()
-    assert taken_within(claims, [A, B], 30) == {A, B}
+    assert taken_within(claims, [A, B], 30)[0] == {A, B}
     claims.close()
 
 
@@ -152,7 +129,7 @@ def test_a_server_that_is_gone_at_the_end_costs_nothing_but_patience(place, capl
         place.server.config_set("requirepass", "")
     assert "claims could not be released" in caplog.text
     other = place.open().claims()
-    assert taken_within(other, [A], 30) == {A}
+    assert taken_within(other, [A], 30)[0] == {A}
     other.close()
 
 
