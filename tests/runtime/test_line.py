@@ -147,7 +147,7 @@ def test_every_attempt_is_written_down_before_and_after(line):
     reply = asyncio.run(ask())
     assert [line.split(b'"')[3] for line in memory.lines] == [b"intent", b"settled", b"intent"]
     made.settle(ask.question, reply, "answered")
-    made.settled()
+    made._ledger.settled()
     assert [line.split(b'"')[3] for line in memory.lines] == [b"intent", b"settled", b"intent", b"settled"]
     assert b'"unknown"' in memory.lines[1]
     assert b'"answered"' in memory.lines[3]
@@ -198,7 +198,7 @@ def test_a_call_that_is_stopped_before_it_began_is_not_in_doubt(line):
         return calls[1].result()
 
     made.settle(ask.question, asyncio.run(run()), "answered")
-    made.settled()
+    made._ledger.settled()
     (usage,) = Books.read(memory.lines).usage(lambda *_, **__: None)
     assert (usage.calls, usage.possibly_billed) == (1, 0)
 
@@ -212,7 +212,7 @@ def test_a_ledger_that_cannot_be_written_keeps_calls_from_being_made(line):
         asyncio.run(ask())
     assert script.replies == [OK]
     del memory.flush
-    made.settled()
+    made._ledger.settled()
     (usage,) = Books.read(memory.lines).usage(lambda *_, **__: None)
     assert usage.possibly_billed == 0
 
@@ -260,3 +260,28 @@ def test_where_keeping_a_record_is_slow_one_intent_announces_many_calls(line):
     assert [b'"calls": 5' in intents[0], b'"calls": -2' in intents[1]] == [True, True]
     assert len(intents) == 2
     assert flushed == [1, 1, 1]
+
+
+def test_who_waits_for_a_route_holds_no_place_of_the_task(line):
+    """Of two routes that share the places of a task, one is paused; the other goes on."""
+    script = Script(OK)
+    made, pacing, ask = line(script, in_flight=1)
+    gate = asyncio.Event()
+
+    async def paused(seconds):
+        await gate.wait()
+        script.now += seconds
+
+    pacing._sleep = paused
+    pacing.slow_down(0.0, 60)
+
+    async def run():
+        waiting = asyncio.create_task(ask())
+        for _ in range(5):
+            await asyncio.wait([waiting], timeout=0)
+        other = await asyncio.wait_for(made._slots.take(), 5)
+        gate.set()
+        other.leave()
+        return await waiting
+
+    assert asyncio.run(run()).answer is OK

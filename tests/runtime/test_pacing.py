@@ -236,3 +236,17 @@ def test_without_limits_nothing_is_counted_and_nobody_waits(clock):
     assert not pace.counts_tokens
     pace.spend(1000, 0, 10**9)
     assert asyncio.run(pace.enter()) == 1000
+
+
+def test_a_pace_that_is_free_does_not_wait(clock):
+    pace = pacing(clock, in_flight=1)
+    assert pace.is_free
+    with pytest.raises(StopIteration):
+        pace.enter().send(None)
+    assert not pace.is_free
+    pace.leave()
+    assert pace.is_free
+    pace.slow_down(clock(), 5)
+    assert not pace.is_free
+    assert not pacing(clock, per_minute=60).is_free
+    assert not pacing(clock, tokens_per_minute=60).is_free

@@ -55,11 +55,6 @@ class Intents:
         else:
             self._announced[account] += 1
 
-    def settled(self) -> None:
-        """Keep settlements, unless that is slow: then they wait for the next intent or the end."""
-        if self._most == 1:
-            self._ledger.flush()
-
     def close(self) -> None:
         """Write down which announced calls were not made."""
         for account, calls in self._announced.items():

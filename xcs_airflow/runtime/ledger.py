@@ -60,6 +60,11 @@ class Ledger:
         if appender is not None:
             appender.flush()
 
+    def settled(self) -> None:
+        """Keep settlements, unless that is slow: then they wait for the next intent or the end."""
+        if self.calls_per_intent == 1:
+            self.flush()
+
     def give_back(self, account: Account, calls: int) -> None:
         """Write down that intended calls were not made."""
         if calls:

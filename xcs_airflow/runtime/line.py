@@ -90,11 +90,11 @@ class Line:
         failed = 0
         expected = expected_tokens(request) if self._pacing.counts_tokens else 0
         while True:
-            began = await self._pacing.enter(expected)
+            began, slot = await self._places(expected)
             answered = self._pacing.answered
             used = 0
             try:
-                reply = await self._placed(question, request, remaining)
+                reply = await self._placed(question, request, remaining, slot)
                 used = used_tokens(reply.answer, expected)
                 return reply  # noqa: TRY300  # whatever happens, the pace is told what was used
             except AttemptError as error:
@@ -123,10 +123,6 @@ class Line:
             self._purse.paid(reply.reserved, target, reply.answer)
         reply.slot.leave()
 
-    def settled(self) -> None:
-        """Keep what `settle` wrote down."""
-        self._intents.settled()
-
     def note(self, error: ModelError | None) -> None:
         """Learn how a call ended, and whether further ones make sense."""
         if error is None:
@@ -151,9 +147,25 @@ class Line:
         if failed >= question.attempts or wait_s > _LONGEST_WAIT_S or self.stopped is not None:
             raise ModelUnavailableError.because("XCS703", attempts=failed, **who) from None
 
-    async def _placed(self, question: Question, request: ModelRequest, remaining: int) -> Reply:
-        """One attempt, in a place that an answer keeps until it is settled."""
+    async def _places(self, expected: int) -> tuple[float, Slot]:
+        """A place among the calls of this route and one among those of the task; gives when the call begins, for the pace.
+
+        Whoever waits for the route keeps no place of the task meanwhile: other routes may have use for it.
+        """
         slot = await self._slots.take()
+        if not self._pacing.is_free:
+            slot.leave()
+            began = await self._pacing.enter(expected)
+            try:
+                return began, await self._slots.take()
+            except BaseException:
+                self._pacing.spend(began, expected, 0)
+                self._pacing.leave()
+                raise
+        return await self._pacing.enter(expected), slot
+
+    async def _placed(self, question: Question, request: ModelRequest, remaining: int, slot: Slot) -> Reply:
+        """One attempt, in a place that an answer keeps until it is settled."""
         try:
             return await self._attempt(question, request, remaining, slot)
         except BaseException:

@@ -82,6 +82,12 @@ class Pacing:
         """Whether calls must say how many tokens they use."""
         return self._tokens_per_minute is not None
 
+    @property
+    def is_free(self) -> bool:
+        """Whether a call may begin now, so that `enter` does not wait."""
+        is_timed = self._interval_s or self._paused_until or self.counts_tokens
+        return not is_timed and not self._waiting and self._active < self.allowed
+
     async def enter(self, tokens: int = 0) -> float:
         """Wait for a place among the calls in flight; gives the time the call begins, for `slow_down`.
 

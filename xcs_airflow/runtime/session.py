@@ -18,6 +18,7 @@ from xcs_airflow.runtime.budget import Purse
 from xcs_airflow.runtime.cache import Cache, Claims
 from xcs_airflow.runtime.caches import cache_at
 from xcs_airflow.runtime.failures import Failure
+from xcs_airflow.runtime.keeping import Keeper
 from xcs_airflow.runtime.ledger import Ledger
 from xcs_airflow.runtime.line import Line
 from xcs_airflow.runtime.models.provider import Message
@@ -84,6 +85,7 @@ class Session:
         self._slots = Slots(in_flight)
         self._lines: dict[Target, Line] = {}
         self._claims: dict[str, Claims] = {}
+        self._keepers: dict[str, Keeper] = {}
         self._opening = asyncio.Lock()
         self._open = AsyncExitStack()
 
@@ -197,7 +199,7 @@ class Session:
             from_others |= found.keys()
             mine = {key: missing.pop(key) for key in list(missing) if key in taken}
             try:
-                await self._ask_and_keep(question, place.cache, mine, land)
+                await self._ask_and_keep(question, place, mine, land)
             finally:
                 await asyncio.to_thread(claims.release, taken)
             if missing:
@@ -208,18 +210,23 @@ class Session:
         return from_others
 
     async def _ask_and_keep(
-        self, question: Question, cache: Cache, prompts: dict[str, list[Message]], land: Callable[[str, Outcome], None]
+        self, question: Question, place: _Place, prompts: dict[str, list[Message]], land: Callable[[str, Outcome], None]
     ) -> None:
         if not prompts:
             return
         if question.recipe is not None:
-            await asyncio.to_thread(cache.note_recipe, question.recipe)
+            await asyncio.to_thread(place.cache.note_recipe, question.recipe)
         keys = list(prompts)
         line = await self._line(question.target)
-        safe = Safe(cache, keys)
+        safe = Safe(self._keeper(place), keys)
         asking = Asking(line, question, list(prompts.values()), safe, lambda row, outcome: land(keys[row], outcome))
         # Remembering in a remote cache takes a worker, but no place of a call.
-        await asking.outcomes(self._in_flight * (2 if cache.is_remote else 1))
+        await asking.outcomes(self._in_flight * (2 if place.cache.is_remote else 1))
+
+    def _keeper(self, place: _Place) -> Keeper:
+        if place.address not in self._keepers:
+            self._keepers[place.address] = Keeper(place.cache, self._ledger, self._in_flight)
+        return self._keepers[place.address]
 
     async def _claims_in(self, place: _Place) -> Claims:
         async with self._opening:

@@ -6,32 +6,57 @@ It knows how many there are; it makes no call.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 
 
 class Slots:
-    """A place for every call in flight.
+    """A place for every call in flight. Who waits longest is next.
+
+    asyncio's semaphore looks at everybody who waits whenever a place is left, and more wait here than there are places.
 
     Args:
         most: How many there are.
     """
 
     def __init__(self, most: int) -> None:
-        self._free = asyncio.Semaphore(most)
+        self._free = most
+        self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def take(self) -> Slot:
         """Wait for a place."""
-        await self._free.acquire()
-        return Slot(self._free)
+        if self._free:
+            self._free -= 1
+            return Slot(self)
+        given: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(given)
+        try:
+            await given
+        except asyncio.CancelledError:
+            if given.done() and not given.cancelled():
+                self.leave()
+            raise
+        return Slot(self)
+
+    def leave(self) -> None:
+        """Give a place to who waits longest, or keep it free."""
+        while self._waiting:
+            given = self._waiting.popleft()
+            if not given.done():
+                given.set_result(None)
+                return
+        self._free += 1
 
 
 class Slot:
     """The place of one call: its own until its answer is safe, so that calls in doubt are never more than there are places."""
 
-    def __init__(self, free: asyncio.Semaphore) -> None:
-        self._free: asyncio.Semaphore | None = free
+    __slots__ = ("_slots",)
+
+    def __init__(self, slots: Slots) -> None:
+        self._slots: Slots | None = slots
 
     def leave(self) -> None:
         """Let another call begin; nothing happens the second time."""
-        free, self._free = self._free, None
-        if free is not None:
-            free.release()
+        slots, self._slots = self._slots, None
+        if slots is not None:
+            slots.leave()
