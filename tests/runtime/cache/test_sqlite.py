@@ -1,5 +1,6 @@
 """The SQLite cache as a file: what it survives, how it is recognised, how large it becomes."""
 
+import shutil
 import signal
 import sqlite3
 import stat
@@ -117,6 +118,7 @@ def test_bytes_damaged_anywhere_are_misses_and_never_other_answers(tmp_path_fact
     junk = data.draw(st.binary(min_size=1, max_size=5000))
     damaged[start : start + len(junk)] = junk
     place.path.write_bytes(damaged[: data.draw(st.sampled_from([len(damaged), len(damaged) // 2, 3000]))])
+    is_out_of_order = has_an_index_out_of_order(place.path, tmp_path_factory.mktemp("copy") / "cache.sqlite")
     try:
         cache = place.open()
         try:
@@ -129,9 +131,23 @@ def test_bytes_damaged_anywhere_are_misses_and_never_other_answers(tmp_path_fact
         assert found.items() <= answers.items()
         assert dict(cache.entries()).items() <= answers.items()
         cache.put_many(answers)
-        assert cache.get_many(answers) == answers
+        found = cache.get_many(answers)
+        assert found.items() <= answers.items()
+        # Where a key in the index was damaged, SQLite may look for its neighbours in the wrong place.
+        assert found == answers or is_out_of_order
     finally:
         place.close()
+
+
+def has_an_index_out_of_order(path, copy):
+    """Whether SQLite says so of a file; it looks at all of it, which takes too long for every start."""
+    shutil.copy(path, copy)
+    try:
+        with closing(sqlite3.connect(copy)) as connection:
+            found = connection.execute("PRAGMA integrity_check").fetchall()
+    except (sqlite3.Error, UnicodeDecodeError):
+        return False
+    return any("index" in line for (line,) in found)
 
 
 @pytest.mark.parametrize("word", [b"tenants", b"answers", b"recipes", b"claims", b"CREATE TABLE", b"used_hour"])
@@ -145,6 +161,29 @@ def test_names_of_tables_that_are_no_text_are_damage(sqlite_place, word):
     assert cache.get_many([A]).items() <= {A: answer()}.items()
     cache.put_many({A: answer()})
     assert cache.get_many([A]) == {A: answer()}
+
+
+def test_a_format_that_nobody_writes_is_damage(sqlite_place):
+    cache = sqlite_place.open()
+    cache.put_many({A: answer()})
+    cache.close()
+    with sqlite_place.path.open("r+b") as file:
+        file.seek(44)  # of the schema, in the header (sqlite.org/fileformat.html)
+        file.write((5).to_bytes(4, "big"))
+    assert sqlite_place.open().get_many([A]) == {}
+
+
+def test_a_key_that_is_no_text_is_a_miss_and_costs_no_other_answer(sqlite_place):
+    keys = [key(index) for index in range(9)]
+    cache = sqlite_place.open()
+    cache.put_many({name: answer() for name in keys})
+    cache.close()
+    with closing(sqlite3.connect(sqlite_place.path)) as connection, connection:
+        connection.execute("UPDATE answers SET key = CAST(x'80' || substr(CAST(key AS BLOB), 2) AS TEXT) WHERE key = ?", (keys[0],))
+    cache = sqlite_place.open()
+    assert dict(cache.entries()).keys() == set(keys[1:])
+    assert cache.get_many(keys).keys() == set(keys[1:])
+    assert set_aside(sqlite_place.path) == []
 
 
 def test_damage_found_by_several_at_once_costs_the_file_once(sqlite_place):

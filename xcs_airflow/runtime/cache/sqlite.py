@@ -18,16 +18,16 @@ from typing import Any, TypeVar
 from xcs_airflow.errors import RuntimeTaskError
 from xcs_airflow.runtime.cache.entry import CachedAnswer, Claims, Gate, Recipe
 from xcs_airflow.runtime.cache.sqlite_claims import SqliteClaims
-from xcs_airflow.runtime.cache.sqlite_file import CacheFile, is_damage
+from xcs_airflow.runtime.cache.sqlite_file import CacheFile, is_damage, is_no_text
 from xcs_airflow.runtime.store import StoreUnavailableError
 
 _COLUMNS = "key, text, input_tokens, output_tokens, model, created_at, seal, checksum, used_hour"
 _SELECT_ONE = f"SELECT {_COLUMNS} FROM answers WHERE tenant = ? AND key = ?"  # noqa: S608  # names of columns
 _SELECT_MANY = f"SELECT {_COLUMNS} FROM answers WHERE tenant = ? AND key IN (SELECT value FROM json_each(?))"  # noqa: S608
-_SELECT_PAGE = f"SELECT {_COLUMNS} FROM answers WHERE tenant = ? AND key > ? ORDER BY key LIMIT ?"  # noqa: S608
-_SELECT_KEYS = "SELECT key FROM answers WHERE tenant = ? AND key > ? AND key >= ? ORDER BY key LIMIT ?"
+_SELECT_PAGE = f"SELECT {_COLUMNS} FROM answers WHERE tenant = ? AND key > CAST(? AS TEXT) ORDER BY key LIMIT ?"  # noqa: S608
+_SELECT_KEYS = "SELECT key FROM answers WHERE tenant = ? AND key > CAST(? AS TEXT) AND key >= ? ORDER BY key LIMIT ?"
 _UPSERT = f"""INSERT INTO answers (tenant, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (tenant, key) DO UPDATE SET text = excluded.text, input_tokens = excluded.input_tokens,
+ON CONFLICT (tenant, key) DO UPDATE SET key = excluded.key, text = excluded.text, input_tokens = excluded.input_tokens,
 output_tokens = excluded.output_tokens, model = excluded.model, created_at = excluded.created_at, seal = excluded.seal,
 checksum = excluded.checksum, used_hour = excluded.used_hour"""  # noqa: S608
 _TOUCH = "UPDATE answers SET used_hour = ? WHERE tenant = ? AND key IN (SELECT value FROM json_each(?))"
@@ -127,7 +127,7 @@ class SqliteCache:
         """The keys that begin so, in order, also of damaged entries."""
         last = ""
         while True:
-            page = self._page(_SELECT_KEYS, last, prefix)
+            page = self._page(_SELECT_KEYS, _as_stored(last), prefix)
             for (last,) in page:
                 if not last.startswith(prefix):
                     return
@@ -138,7 +138,7 @@ class SqliteCache:
     def entries(self) -> Iterator[tuple[str, CachedAnswer]]:
         """All undamaged answers, in the order of their keys, a page at a time."""
         last = ""
-        while page := self._page(_SELECT_PAGE, last):
+        while page := self._page(_SELECT_PAGE, _as_stored(last)):
             for row in page:
                 answer = self._answer(row)
                 if answer is not None:
@@ -181,6 +181,9 @@ class SqliteCache:
                 try:
                     return work(self._file.connection, self._tenant if self._tenant is not None else self._number())
                 except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+                    if is_no_text(error):
+                        self._file.connection.text_factory = _any_text
+                        return work(self._file.connection, self._number())
                     if not is_damage(error):
                         raise
                     self._tenant = None
@@ -226,6 +229,16 @@ class SqliteCache:
             return
         while _bytes_used(connection) > self._max_bytes * _EVICTED_TO and connection.execute(_EVICT, (_EVICTED_AT_A_TIME,)).rowcount:
             pass
+
+
+def _any_text(data: bytes) -> str:
+    """What should be text, whatever it is; slower than SQLite's own way, so it is used from the first damage on."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _as_stored(text: str) -> bytes:
+    """A text as it is in the file, so that a page begins after the last row of the one before, even if that is damaged."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _row(key: str, answer: CachedAnswer, hour: int) -> tuple[Any, ...]:

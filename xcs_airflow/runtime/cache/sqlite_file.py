@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -66,7 +65,6 @@ _FORMAT_AT = 18
 _FORMATS = (1, 2)
 _BUSY_TIMEOUT_S = 30
 _CACHE_KIB = 16 * 1024
-_LACKING = re.compile(r"no such (table|column)|has no column")
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _SIDE_FILES = ("", "-wal", "-shm", "-journal")
 _PATIENCE_S = 5.0
@@ -223,10 +221,20 @@ def _has_known_format(path: Path) -> bool:
 
 
 def is_damage(error: sqlite3.Error | UnicodeDecodeError) -> bool:
-    """Whether an error says that the file itself is damaged: so does one that misses a table or a column, or has names that are no text."""
+    """Whether an error says that the file itself is damaged.
+
+    `SQLITE_ERROR` says that a statement does not fit the tables, and the statements are always the same. Names of tables that are no
+    text keep Python from saying even that.
+    """
     if isinstance(error, UnicodeDecodeError):
         return True
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED or _LACKING.search(str(error)) is not None
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code == sqlite3.SQLITE_ERROR or code & 0xFF in _DAMAGED
+
+
+def is_no_text(error: sqlite3.Error | UnicodeDecodeError) -> bool:
+    """Whether an error says that a text in a row is none: that row is damaged, and no other."""
+    return str(error).startswith("Could not decode to UTF-8")
 
 
 def file_system(path: Path) -> str:
