@@ -57,7 +57,7 @@ class Server:
             counts: dict[str, int] = json.load(response)
         return counts
 
-    def take(self, client: str, prompts: int, distinct: int, in_flight: int, python: Path | None = None) -> Took:
+    def take(self, client: str, prompts: int, distinct: int, in_flight: int, python: Path | None = None, tries: int = 1) -> Took:
         """Let a client of `clients/` work.
 
         Args:
@@ -66,8 +66,9 @@ class Server:
             distinct: How many different ones among them.
             in_flight: How many calls may wait at a time.
             python: The interpreter; by default this one.
+            tries: How often it does all of it; the fastest counts.
         """
-        options = ["--prompts", str(prompts), "--distinct", str(distinct), "--in-flight", str(in_flight)]
+        options = ["--prompts", str(prompts), "--distinct", str(distinct), "--in-flight", str(in_flight), "--tries", str(tries)]
         command = [python or sys.executable, HERE / "clients" / f"{client}.py", self.address, *options]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         return Took(**json.loads(done.stdout), **self.seen())

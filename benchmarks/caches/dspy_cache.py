@@ -21,6 +21,7 @@ class Model(BaseHTTPRequestHandler):
     """Answers what the cache is filled with."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or every answer waits 40 ms for an acknowledgement
 
     def do_POST(self) -> None:
         """One chat completion."""

@@ -36,7 +36,8 @@ async def each(ask: Callable[[str], Awaitable[str]], prompts: Sequence[str], in_
 def run(ask_all: Callable[[str, Sequence[str], int], Callable[[], Sequence[str]]]) -> None:
     """Time one client, from the first prompt to the last answer, and print what it took as JSON.
 
-    A call before the clock starts pays for what a process does once: imports, price tables, thread pools.
+    A call before the clock starts pays for what a process does once: imports, price tables, thread pools. Of several tries, each
+    from nothing, the fastest counts: what is slower than that waited for somebody else.
 
     Args:
         ask_all: Given the endpoint (`http://host:port/v1`), all prompts and how many calls may be in flight, asks; what it returns
@@ -47,14 +48,18 @@ def run(ask_all: Callable[[str, Sequence[str], int], Callable[[], Sequence[str]]
     parser.add_argument("--prompts", type=int, required=True)
     parser.add_argument("--distinct", type=int, required=True)
     parser.add_argument("--in-flight", type=int, required=True)
+    parser.add_argument("--tries", type=int, default=1)
     options = parser.parse_args()
     ask_all(options.endpoint, ["Hello"], 1)
-    urllib.request.urlopen(options.endpoint, timeout=20).close()  # counting starts again
     texts = prompts(options.prompts, options.distinct)
-    cpu, began = time.process_time(), time.perf_counter()
-    read = ask_all(options.endpoint, texts, options.in_flight)
-    wall_s, cpu_s = time.perf_counter() - began, time.process_time() - cpu
-    answers = read()
-    if len(answers) != len(texts) or not all("short answer" in answer for answer in answers):
-        sys.exit("answers are missing or wrong")
+    tries = []
+    for _ in range(options.tries):
+        urllib.request.urlopen(options.endpoint, timeout=20).close()  # counting starts again
+        cpu, began = time.process_time(), time.perf_counter()
+        read = ask_all(options.endpoint, texts, options.in_flight)
+        tries.append((time.perf_counter() - began, time.process_time() - cpu))
+        answers = read()
+        if len(answers) != len(texts) or not all("short answer" in answer for answer in answers):
+            sys.exit("answers are missing or wrong")
+    wall_s, cpu_s = min(tries)
     json.dump({"wall_s": wall_s, "cpu_s": cpu_s, "rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}, sys.stdout)

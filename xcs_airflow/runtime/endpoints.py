@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 # 169.254.0.0/16 and fe80::/10 are link-local: every cloud's metadata service lives there. Those that live elsewhere too: AWS
@@ -16,6 +17,7 @@ _METADATA_NAMES = frozenset({"metadata", "metadata.goog", "metadata.google.inter
 _METADATA_NETWORKS = tuple(ipaddress.ip_network(text) for text in ("fd00:ec2::/32", "fd20:ce::/32", "100.100.100.200/32"))
 
 
+@lru_cache
 def is_metadata(host: str) -> bool:
     """Whether a host is link-local or a cloud's metadata service, in whatever way its address is written.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable
 
 from xcs_airflow.runtime.books import Account
 from xcs_airflow.runtime.ledger import Ledger
@@ -31,8 +32,8 @@ class Intents:
         self._announcing = asyncio.Lock()
         self._announced: Counter[Account] = Counter()
 
-    async def announce(self, account: Account, remaining: int) -> None:
-        """Write down that a call is going to be made; returns when that survives the end of this process.
+    def announce(self, account: Account, remaining: int) -> Awaitable[None]:
+        """Write down that a call is going to be made; to be awaited until that survives the end of this process.
 
         Args:
             account: Who asks whom.
@@ -41,12 +42,7 @@ class Intents:
         Raises:
             OSError: The ledger cannot be written.
         """
-        if self._most == 1:
-            await self._together(account)
-            return
-        if not self._announced[account]:
-            await self._ahead(account, remaining)
-        self._announced[account] -= 1
+        return self._together(account) if self._most == 1 else self._ahead(account, remaining)
 
     def withdraw(self, account: Account) -> None:
         """Take back the announcement of one call, which is not made."""
@@ -100,9 +96,11 @@ class Intents:
                 written.set_exception(error)
 
     async def _ahead(self, account: Account, remaining: int) -> None:
-        async with self._announcing:
-            if not self._announced[account]:
-                calls = max(1, min(self._most, remaining))
-                self._ledger.intend(account, calls)
-                await asyncio.to_thread(self._ledger.flush)
-                self._announced[account] = calls
+        if not self._announced[account]:
+            async with self._announcing:
+                if not self._announced[account]:
+                    calls = max(1, min(self._most, remaining))
+                    self._ledger.intend(account, calls)
+                    await asyncio.to_thread(self._ledger.flush)
+                    self._announced[account] = calls
+        self._announced[account] -= 1

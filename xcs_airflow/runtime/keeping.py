@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from xcs_airflow.errors import XcsError
@@ -42,13 +42,14 @@ class Keeper:
         self.is_remote = cache.is_remote
         self._cache = cache
         self._ledger = ledger
-        self._most = in_flight
+        # A quarter of those that can come at once. Were it all of them, they would go on together, too, and come at once again.
+        self._most = in_flight if cache.is_remote else max(1, in_flight // 4)
         self._arrived: list[_Arrived] = []
         self._writer: asyncio.Task[None] | None = None
         self._owed: dict[str, CachedAnswer] = {}
 
-    async def keep(self, key: str, answer: CachedAnswer, settle: Callable[[], None]) -> None:
-        """Remember an answer and settle its call; returns when both are done.
+    def keep(self, key: str, answer: CachedAnswer, settle: Callable[[], None]) -> Awaitable[None]:
+        """Remember an answer and settle its call; to be awaited until both are done.
 
         Args:
             key: Its name.
@@ -62,7 +63,7 @@ class Keeper:
         self._arrived.append(_Arrived(key, answer, settle, safe))
         if self._writer is None:
             self._writer = asyncio.create_task(self._write())
-        await safe
+        return safe
 
     async def give_again(self) -> None:
         """Give what the cache did not take to it once more."""

@@ -94,10 +94,11 @@ class Line:
             answered = self._pacing.answered
             used = 0
             try:
-                reply = await self._placed(question, request, remaining, slot)
+                reply = await self._attempt(question, request, remaining, slot)
                 used = used_tokens(reply.answer, expected)
                 return reply  # noqa: TRY300  # whatever happens, the pace is told what was used
             except AttemptError as error:
+                slot.leave()
                 used = expected if error.may_be_billed else 0
                 # Being told to slow down is no failure as long as others get through.
                 failed += not (error.is_limit and self._pacing.answered > answered)
@@ -109,6 +110,9 @@ class Line:
                 if error.is_limit:
                     self._pacing.slow_down(began, wait_s)
                     wait_s = 0
+            except BaseException:
+                slot.leave()
+                raise
             finally:
                 self._pacing.spend(began, expected, used)
                 self._pacing.leave()
@@ -164,23 +168,22 @@ class Line:
                 raise
         return await self._pacing.enter(expected), slot
 
-    async def _placed(self, question: Question, request: ModelRequest, remaining: int, slot: Slot) -> Reply:
-        """One attempt, in a place that an answer keeps until it is settled."""
-        try:
-            return await self._attempt(question, request, remaining, slot)
-        except BaseException:
-            slot.leave()
-            raise
-
     async def _attempt(self, question: Question, request: ModelRequest, remaining: int, slot: Slot) -> Reply:
-        reserved = await self._announced(question, request, remaining)
+        """One attempt, in a place that an answer keeps until it is settled."""
+        if self._purse is None:
+            await self._intents.announce(question.account, remaining)
+            reserved = _NOTHING
+        else:
+            reserved = await self._announced(self._purse, question, request, remaining)
         try:
             started = time.perf_counter()
             if self._telemetry is None:
-                answer = await self._answer(request)
+                answering = self._provider.complete(request)
+                answer = answering if isinstance(answering, ModelAnswer) else await answering
             else:
                 with self._telemetry.call(question.account, question.target, request) as span:
-                    answer = await self._answer(request)
+                    answering = self._provider.complete(request)
+                    answer = answering if isinstance(answering, ModelAnswer) else await answering
                     span.answered(answer)
         except AttemptError as error:
             self._fail(question, reserved, "unknown" if error.may_be_billed else "refused", error.reason)
@@ -195,30 +198,23 @@ class Line:
         self._pacing.speed_up()
         return Reply(answer, time.perf_counter() - started, reserved, slot)
 
-    async def _announced(self, question: Question, request: ModelRequest, remaining: int) -> Decimal:
+    async def _announced(self, purse: Purse, question: Question, request: ModelRequest, remaining: int) -> Decimal:
         """Set aside what a call may cost and write down that it is going to be made; gives what is set aside.
 
         Other attempts that look for money nobody needs any more find the intent in the books, unless the lease was over before it
         was written. Then the money may be theirs, and the call is not made.
         """
-        if self._purse is None:
-            await self._intents.announce(question.account, remaining)
-            return _NOTHING
         while True:
-            reserved = await self._purse.reserve(question.target, request)
+            reserved = await purse.reserve(question.target, request)
             try:
                 await self._intents.announce(question.account, remaining)
             except BaseException:
-                self._purse.unpaid(reserved)
+                purse.unpaid(reserved)
                 raise
-            if self._purse.still_has(reserved):
+            if purse.still_has(reserved):
                 return reserved
             self._intents.withdraw(question.account)
-            self._purse.unpaid(reserved)
-
-    async def _answer(self, request: ModelRequest) -> ModelAnswer:
-        answer = self._provider.complete(request)
-        return answer if isinstance(answer, ModelAnswer) else await answer
+            purse.unpaid(reserved)
 
     def _fail(self, question: Question, reserved: Decimal, outcome: Literal["refused", "unknown"], reason: str) -> None:
         self._ledger.fail(question.account, outcome, reason)

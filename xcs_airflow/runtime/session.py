@@ -161,7 +161,8 @@ class Session:
         finally:
             flights.end(place.address, flight, own, _abandoned(question))
         for key, result in others.items():
-            outcomes[key] = await asyncio.wrap_future(result)
+            # Most landed while the first was waited for, and a future of another thread wakes the loop even when it is done.
+            outcomes[key] = result.result() if result.done() else await asyncio.wrap_future(result)
         saved_by_hits, saved_by_duplicates = tally(keys, outcomes, recalled, shared)
         self._ledger.save(question.account, "hits", saved_by_hits)
         self._ledger.save(question.account, "duplicates", saved_by_duplicates)
