@@ -173,7 +173,7 @@ POINTS: dict[str, Callable[[Worker], None]] = {
     "before an intent": _Place("before", Intents, "announce"),
     "after an intent": _Place("after", Intents, "announce"),
     "sent and not received": _when_a_request_arrives,
-    "received and not remembered": _Place("after", Line, "_answer"),
+    "received and not remembered": _Place("after", Line, "_attempt"),
     "before answers are remembered": _Place("before", SqliteCache, "put_many"),
     "while answers are remembered": _Place("before", SqliteCache, "_evict"),
     "remembered and not settled": _Place("after", SqliteCache, "put_many"),
