@@ -8,23 +8,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from math import ceil
 
 from xcs_airflow.cost.assumptions import Assumed
 from xcs_airflow.cost.figures import Figure, GraphEstimate, Money, OperationEstimate
 from xcs_airflow.cost.flow import Flow, Runs
 from xcs_airflow.cost.latency import call_latency, calls_at_a_time, function_latency, goes_through_batch_api
 from xcs_airflow.cost.prices import PriceBook
+from xcs_airflow.cost.simulation import Calls, RateLimit, Stage, Work, simulate
 from xcs_airflow.cost.tasks import TaskOrder
 from xcs_airflow.cost.tokens import CallTokens, call_tokens
-from xcs_airflow.ir.graph import Graph, toposort
+from xcs_airflow.ir.graph import Graph, dependencies, toposort
 from xcs_airflow.ir.llm_ops import LLMMetadata, LLMOperation
 from xcs_airflow.ir.operation import Operation
 
 _NOTHING = Figure.exactly(0, "none")
 
 
-def estimate(graph: Graph, prices: PriceBook | None = None) -> GraphEstimate:
+def estimate(graph: Graph, prices: PriceBook | None = None, *, limits: Mapping[str, RateLimit] | None = None) -> GraphEstimate:
     """What a run is expected to do, with an empty cache.
 
     An operation of a batch group shares its group's calls in flight: its `duration_s` is its part of the group's duration, so
@@ -33,6 +33,7 @@ def estimate(graph: Graph, prices: PriceBook | None = None) -> GraphEstimate:
     Args:
         graph: A well-formed graph.
         prices: The price book; by default that of the pinned data.
+        limits: What providers allow, by their names; who is not named has no limit.
 
     Raises:
         GraphError: Operations or batch groups wait for each other in a circle.
@@ -42,8 +43,12 @@ def estimate(graph: Graph, prices: PriceBook | None = None) -> GraphEstimate:
     ordered = toposort(graph)
     works = _works(graph, ordered, book, assumed)
     order = TaskOrder(ordered)
-    durations = _durations(ordered, order, works, assumed)
-    entries = {operation.id: works[operation.id].entry(durations[operation.id]) for operation in ordered}
+    members: dict[int, list[_Work]] = {}
+    for operation in ordered:
+        members.setdefault(order.task_of[operation.id], []).append(works[operation.id])
+    tasks = {task: _task_works(group, assumed, limits or {}) for task, group in members.items()}
+    parts = {name: part for task in tasks.values() for name, part in task.parts.items()}
+    entries = {operation.id: works[operation.id].entry(parts[operation.id]) for operation in ordered}
     assumed.use("task_start")
     return GraphEstimate(
         operations=tuple(entries[operation.id] for operation in graph),
@@ -52,7 +57,7 @@ def estimate(graph: Graph, prices: PriceBook | None = None) -> GraphEstimate:
         input_tokens=Figure.total(entry.input_tokens for entry in entries.values()),
         output_tokens=Figure.total(entry.output_tokens for entry in entries.values()),
         cost_usd=Money.total(entry.cost_usd for entry in entries.values()),
-        duration_s=_longest_path(order, durations),
+        duration_s=_makespan(order, tasks, limits or {}),
         assumptions=assumed.sentences(),
         prices=book.source,
     )
@@ -149,48 +154,80 @@ def _all_calls(operation: Operation, figure: Figure, calls: int) -> Figure:
     return Figure(low=low, expected=figure.expected * calls, high=figure.high * calls, source=figure.source)
 
 
-def _durations(ordered: Sequence[Operation], order: TaskOrder, works: Mapping[str, _Work], assumed: Assumed) -> dict[str, Figure]:
-    members: dict[int, list[_Work]] = {}
-    for operation in ordered:
-        members.setdefault(order.task_of[operation.id], []).append(works[operation.id])
-    return {name: duration for group in members.values() for name, duration in _shared(group, assumed).items()}
+def _stages_of(members: Sequence[_Work]) -> list[list[_Work]]:
+    """What operations of one task do one after the other: model calls that do not wait for each other are in flight side by side."""
+    level: dict[str, int] = {}
+    stages: dict[tuple[int, str], list[_Work]] = {}
+    for work in members:
+        operation = work.operation
+        level[operation.id] = max((level[need] + 1 for need in dependencies(operation) if need in level), default=0)
+        side_by_side = "" if work.tokens is not None else operation.id
+        stages.setdefault((level[operation.id], side_by_side), []).append(work)
+    return [stages[key] for key in sorted(stages, key=lambda key: key[0])]
 
 
-def _shared(members: Sequence[_Work], assumed: Assumed) -> dict[str, Figure]:
-    """The durations of operations that run in one task, their calls in flight side by side, in full waves or in one batch."""
+@dataclass(frozen=True)
+class _TaskWorks:
+    """What one task does, at best, as expected and at worst, and what each of its operations has of that.
+
+    Attributes:
+        ends: Work at best, as expected and at worst.
+        parts: The duration of every operation; the parts of a task add up to its work.
+    """
+
+    ends: tuple[Work, Work, Work]
+    parts: dict[str, Figure]
+
+
+def _task_works(members: Sequence[_Work], assumed: Assumed, limits: Mapping[str, RateLimit]) -> _TaskWorks:
     if any(goes_through_batch_api(work.operation) for work in members):
         return _waited_for(members, assumed)
     shards = max(work.operation.shards or 1 for work in members)
-    in_flight = max(calls_at_a_time(work.operation, assumed) for work in members)
-    rounds = sum(work.rounds for work in members)
-    waves = ceil(rounds / (shards * in_flight))
-    parts = {}
-    for work in members:
-        factor, latency = waves * work.rounds / max(rounds, 1), work.latency_s
-        low = 0 if work.operation.when is not None else latency.low * factor
-        parts[work.operation.id] = Figure(low=low, expected=latency.expected * factor, high=latency.high * factor)
-    return parts
+    stages = _stages_of(members)
+    parts: dict[str, Figure] = {}
+    ends: list[list[Stage]] = [[], [], []]
+    for together in stages:
+        in_flight = max(calls_at_a_time(work.operation, assumed) for work in together)
+        kinds = [_calls(work) for work in together]
+        shares = []
+        for end, of_end in enumerate(ends):
+            stage = Stage(tuple(kind[end] for kind in kinds), in_flight)
+            of_end.append(stage)
+            seconds = max(stage.seconds(shards), stage.served_s(limits))
+            busy = sum(kind.count * kind.latency_s for kind in stage.calls)
+            shares.append([seconds * kind.count * kind.latency_s / busy if busy else 0.0 for kind in stage.calls])
+        for index, work in enumerate(together):
+            low, expected, high = (share[index] for share in shares)
+            parts[work.operation.id] = Figure(low=low, expected=expected, high=high)
+    low_work, expected_work, high_work = (Work(tuple(of_end), shards) for of_end in ends)
+    return _TaskWorks((low_work, expected_work, high_work), parts)
 
 
-def _waited_for(members: Sequence[_Work], assumed: Assumed) -> dict[str, Figure]:
-    """The durations of operations whose calls go through a provider's batch API: each has its part of the batch's."""
+def _calls(work: _Work) -> tuple[Calls, Calls, Calls]:
+    """The calls or runs of an operation at best, as expected and at worst. At best, what has a condition is skipped."""
+    provider = work.operation.metadata.provider_name if isinstance(work.operation, LLMOperation) else ""
+    tokens, latency = work.tokens or CallTokens(_NOTHING, _NOTHING), work.latency_s
+    low, expected, high = (
+        Calls(work.rounds, getattr(latency, end), getattr(tokens.input, end) + getattr(tokens.output, end), provider)
+        for end in ("low", "expected", "high")
+    )
+    return low if work.operation.when is None else Calls(0, 0.0), expected, high
+
+
+def _waited_for(members: Sequence[_Work], assumed: Assumed) -> _TaskWorks:
+    """Operations whose calls go through a provider's batch API wait for the batch; each has its part of that."""
     rounds = sum(work.rounds for work in members)
     parts = {}
     for work in members:
         batch, share = assumed.use("provider_batch_s", work.operation.id), work.rounds / max(rounds, 1)
         low = 0 if work.operation.when is not None else batch.low * share
         parts[work.operation.id] = Figure(low=low, expected=batch.expected * share, high=batch.high * share, source="assumed")
-    return parts
+    whole = Figure.total(parts.values())
+    low_work, expected_work, high_work = (Work(waits_s=seconds) for seconds in (whole.low, whole.expected, whole.high))
+    return _TaskWorks((low_work, expected_work, high_work), parts)
 
 
-def _longest_path(order: TaskOrder, durations: Mapping[str, Figure]) -> Figure:
-    """The longest way through the tasks; low, expected and high may take different ways."""
-    ends = {task: [0.0, 0.0, 0.0] for task in order.tasks}
-    for name, figure in durations.items():
-        own = ends[order.task_of[name]]
-        own[:] = own[0] + figure.low, own[1] + figure.expected, own[2] + figure.high
-    for task in order.tasks:
-        before = [ends[other] for other in order.before(task)]
-        ends[task] = [own + max((other[end] for other in before), default=0.0) for end, own in enumerate(ends[task])]
-    low, expected, high = (max((path[end] for path in ends.values()), default=0.0) for end in range(3))
-    return Figure(low=low, expected=expected, high=high)
+def _makespan(order: TaskOrder, tasks: Mapping[int, _TaskWorks], limits: Mapping[str, RateLimit]) -> Figure:
+    """When the last task has ended; at best, as expected and at worst may go different ways."""
+    low, expected, high = (simulate(order, {task: works.ends[end] for task, works in tasks.items()}, limits).makespan_s for end in range(3))
+    return Figure(low=min(low, expected), expected=expected, high=max(expected, high))
