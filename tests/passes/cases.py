@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from xcs_airflow.ir import (
     BatchPolicy,
     CachePolicy,
@@ -192,3 +194,34 @@ def triage() -> Graph:
     unused = llm("unused", "Who cares? ", each="tickets")
     report = plain("report", x=ListOf(items=tuple(Ref(operation=name) for name in ("team", "field", "line", "again"))))
     return graph(load, team, field, line, again, unused, report, output="report")
+
+
+MANY = plain("load", "words", items=20_000)
+TWO_DAYS = PipelinePolicy(deadline_s=2 * 86400)
+
+
+def time_for_a_batch() -> Graph:
+    return graph(MANY, llm("a", each="load"), llm("b", "Sum up: ", x="load"), plain("end", x="a"), output="end", policy=TWO_DAYS)
+
+
+def no_time_for_a_batch() -> Graph:
+    return graph(MANY, llm("a", each="load"), output="a", policy=PipelinePolicy(deadline_s=2 * 3600))
+
+
+def three_batches_in_a_row() -> Graph:
+    chain = [llm("a", each="load"), llm("b", "Sum up: ", each="a"), llm("c", "Shorten: ", each="b")]
+    return graph(MANY, *chain, output="c", policy=PipelinePolicy(deadline_s=60 * 3600))
+
+
+def quick_before_cheap() -> Graph:
+    return graph(MANY, llm("a", each="load"), output="a", policy=PipelinePolicy(optimize="latency", deadline_s=2 * 86400))
+
+
+def quick_within_a_budget() -> Graph:
+    policy = PipelinePolicy(optimize="latency", deadline_s=2 * 86400, budget_usd=Decimal(2))
+    return graph(MANY, llm("a", each="load"), output="a", policy=policy)
+
+
+def may_be_packed() -> Graph:
+    rules = "Rules: " + "a team is named by one word, in small letters, as in the list below. " * 30
+    return graph(MANY, llm("a", rules, each="load", max_pack=5, max_tokens=8), llm("b", "Team? ", each="load", max_pack=5), output="a")

@@ -35,7 +35,7 @@ def test_a_pass_that_would_hurt_by_its_own_estimate_does_nothing():
     result = run_passes(graph, [PromptBatchingPass(max_in_flight=1)])
     assert result.replace(decisions=()) == graph
     assert {(decision.action, decision.reason) for decision in result.decisions} == {
-        ("skipped", "by its own estimate the run would take longer")
+        ("skipped", "by its own estimate the run would take longer and cost no less")
     }
 
 

@@ -9,10 +9,11 @@ import dataclasses
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from decimal import Decimal
 from functools import cached_property
+from math import inf
 from pathlib import Path
 from typing import Any, Generic, Literal, TypedDict, Unpack, overload
 
@@ -36,7 +37,8 @@ class PipelineSettings(TypedDict, total=False):
         timezone: IANA name of the schedule's time zone; UTC by default.
         budget: The most a run may cost, as in `"5 USD"`.
         deadline: The longest a run may take: `"2h"`, `"90m"`, or seconds.
-        optimize: What to prefer where money and time disagree; `"cost"` by default.
+        optimize: What to prefer where money and time disagree: `"cost"`, the default, `"latency"`, `"balanced"`, which takes an hour
+            for a US dollar, or weights, as in `{"cost": 1, "latency": 20}`: one hour is worth 20 US dollars.
         files: Data files that travel with the code: paths or patterns, relative to the folder of the pipeline's file.
         name: What to call it; by default the function's name.
         description: One line for people; by default the docstring's first.
@@ -46,7 +48,7 @@ class PipelineSettings(TypedDict, total=False):
     timezone: str
     budget: str | float | Decimal
     deadline: str | float
-    optimize: Literal["cost", "latency", "balanced"]
+    optimize: Literal["cost", "latency", "balanced"] | Mapping[str, float]
     files: Sequence[str]
     name: str
     description: str
@@ -185,10 +187,24 @@ def _policy_fields(func: Callable[..., Any], settings: PipelineSettings, reader:
         "timezone": reader.read("timezone", settings.get("timezone"), timezone) or "UTC",
         "budget_usd": reader.read("budget", settings.get("budget"), dollars),
         "deadline_s": reader.read("deadline", settings.get("deadline"), seconds),
-        "optimize": settings.get("optimize", "cost"),
+        **_objective(settings.get("optimize", "cost"), reader),
         "files": tuple(settings.get("files", ())),
         "description": settings.get("description", first_line(func)),
     }
+
+
+def _objective(given: object, reader: SettingsReader) -> dict[str, Any]:
+    """What is preferred: a word, or what an hour is worth in US dollars."""
+    if not isinstance(given, Mapping):
+        return {"optimize": given}
+    amounts = [given.get(name, 0) for name in ("cost", "latency")]
+    if set(given) - {"cost", "latency"} or not all(isinstance(amount, (int, float)) and 0 <= amount < inf for amount in amounts):
+        reader.refuse("optimize", given, "weights are numbers for cost and latency", 'write {"cost": 1, "latency": 20}')
+        return {}
+    cost, latency = amounts
+    if not latency or not cost:
+        return {"optimize": "latency" if latency else "cost"}
+    return {"optimize": "balanced", "hour_usd": Decimal(str(latency)) / Decimal(str(cost))}
 
 
 def _name(value: object) -> str:

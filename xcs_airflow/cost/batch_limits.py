@@ -21,6 +21,7 @@ class BatchLimits(Frozen):
 
     Attributes:
         provider: Its name, as in front of a model's.
+        min_requests: The fewest requests of one batch; fewer are refused.
         max_requests: The most requests of one batch.
         max_bytes: The largest request file of one batch.
         window_s: After how many seconds the provider gives a batch up.
@@ -29,6 +30,7 @@ class BatchLimits(Frozen):
     """
 
     provider: str
+    min_requests: int = Field(default=1, ge=1)
     max_requests: int = Field(ge=1)
     max_bytes: int = Field(ge=1)
     window_s: int = Field(ge=1)

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from math import ceil
 
 from xcs_airflow.cost.assumptions import Assumed
 from xcs_airflow.cost.figures import Figure, GraphEstimate, Money, OperationEstimate
 from xcs_airflow.cost.flow import Flow, Runs
 from xcs_airflow.cost.latency import call_latency, calls_at_a_time, function_latency, goes_through_batch_api
+from xcs_airflow.cost.packing import packed, shared_tokens
 from xcs_airflow.cost.prices import PriceBook
 from xcs_airflow.cost.simulation import Calls, RateLimit, Stage, Work, simulate
 from xcs_airflow.cost.tasks import TaskOrder
@@ -125,11 +127,15 @@ def _work(operation: Operation, flow: Flow, prices: PriceBook, assumed: Assumed)
         size = flow.add(operation, runs)
         return _Work(operation, runs, 0, None, Money(), function_latency(operation, assumed), size.items, size.distinct)
     tokens = call_tokens(operation, lambda: flow.input_tokens(operation), assumed)
+    answer = tokens.output
     is_remembered = operation.cache is not None and operation.func is None
     calls = min(runs.items, runs.distinct) if is_remembered and runs.distinct is not None else runs.items
+    if operation.items_per_request > 1:
+        tokens = packed(operation, tokens, shared_tokens(operation, flow.input_tokens(operation)), assumed)
+        calls = ceil(calls / operation.items_per_request)
     cost = _cost_of_call(operation, tokens, prices).times(calls)
     latency = call_latency(operation, tokens.output, assumed)
-    size = flow.add(operation, runs, tokens.output)
+    size = flow.add(operation, runs, answer)
     if operation.when is not None:  # At best it is skipped.
         cost = cost.model_copy(update={"low": Decimal(0)})
     return _Work(operation, runs, calls, tokens, cost, latency, size.items, size.distinct)
@@ -138,7 +144,10 @@ def _work(operation: Operation, flow: Flow, prices: PriceBook, assumed: Assumed)
 def _cost_of_call(operation: LLMOperation, tokens: CallTokens, prices: PriceBook) -> Money:
     data, is_batch = operation.metadata, goes_through_batch_api(operation)
     if data.estimated_cost_usd is not None:
-        return Money(low=data.estimated_cost_usd, expected=data.estimated_cost_usd, high=data.estimated_cost_usd)
+        # What the author gave is the price of one item, and nobody knows what a request for many costs less.
+        return Money(low=data.estimated_cost_usd, expected=data.estimated_cost_usd, high=data.estimated_cost_usd).times(
+            operation.items_per_request
+        )
     model = priced_model(data)
     amounts = {
         end: prices.price(model, round(getattr(tokens.input, end)), round(getattr(tokens.output, end)), is_batch=is_batch)

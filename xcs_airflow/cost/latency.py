@@ -21,7 +21,8 @@ def call_latency(operation: LLMOperation, output_tokens: Figure, assumed: Assume
     """
     declared = operation.metadata.estimated_latency_s
     if declared is not None:
-        return Figure.exactly(declared)
+        size = operation.items_per_request  # the answers of a pack are written one after the other
+        return Figure(low=declared, expected=declared * size, high=declared * size, source="declared")
     where = "local_" if is_local(operation) else ""
     first = assumed.use(f"{where}first_token_s", operation.id)
     each = assumed.use(f"{where}output_token_s", operation.id)

@@ -27,6 +27,7 @@ class PipelinePolicy(Frozen):
         budget_usd: The most a run may cost in US dollars.
         deadline_s: The longest a run may take in seconds.
         optimize: What to prefer where money and time disagree.
+        hour_usd: What an hour of a run is worth in US dollars where `optimize` is `balanced`.
         files: Data files that travel with the code, relative to the pipeline's folder.
         description: One line for people.
     """
@@ -36,6 +37,7 @@ class PipelinePolicy(Frozen):
     budget_usd: Decimal | None = None
     deadline_s: float | None = None
     optimize: Objective = "cost"
+    hour_usd: Decimal = Decimal(1)
     files: tuple[str, ...] = ()
     description: str = ""
 

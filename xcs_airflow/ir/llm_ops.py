@@ -35,6 +35,9 @@ class LLMMetadata(Frozen):
         cacheable: Whether the same request may be answered from memory; None means: if temperature is 0 or a seed is set.
         batchable: Whether calls may be grouped with others.
         quality_sensitive: Whether rewrites that can change answers are forbidden even where allowed by default.
+        max_pack: The most items that may be asked in one request; 1 never packs. Off by default, because packing changes answers: they
+            get worse and depend on the place of the item in the pack (Lin et al. 2023, arXiv:2309.00384), and DocETL's documentation
+            of its map operator warns that more than 5 items give more wrong results.
     """
 
     model: str
@@ -50,6 +53,7 @@ class LLMMetadata(Frozen):
     cacheable: bool | None = None
     batchable: bool = True
     quality_sensitive: bool = False
+    max_pack: int = 1
 
     @property
     def is_deterministic(self) -> bool:
@@ -92,12 +96,14 @@ class BatchPolicy(Frozen):
         group: The group's name; operations of one group become one task.
         mechanism: How the calls are made.
         in_flight: How many calls may wait for an answer at a time, in one shard.
+        pack_size: The most items of one request, where the mechanism is `packed`; never more than the metadata's `max_pack`.
         on_orphan: What to do about a batch at the provider's that may or may not have been submitted.
     """
 
     group: str
     mechanism: Mechanism = "concurrent"
     in_flight: int = 1
+    pack_size: int = 1
     on_orphan: OnOrphan = "fail"
 
 
@@ -123,6 +129,11 @@ class LLMOperation(Operation):
     output_schema: dict[str, JsonValue] | None = None
     cache: CachePolicy | None = None
     batch: BatchPolicy | None = None
+
+    @property
+    def items_per_request(self) -> int:
+        """How many items one request asks for, at most."""
+        return self.batch.pack_size if self.batch is not None and self.batch.mechanism == "packed" else 1
 
     @property
     def is_pure(self) -> bool:

@@ -1,6 +1,7 @@
-"""The pass that puts calls in flight side by side: compatible independent calls become one task, mapped calls get shards.
+"""The pass that decides how calls are made and which of them share a task, and spreads mapped calls over shards.
 
-It knows which calls may share a task without changing an answer or closing a circle; it does not know providers' limits.
+It knows which calls may share a task without changing an answer or closing a circle; `cost/choice.py` knows what each way of making
+them is worth.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ from itertools import count
 from math import ceil
 from typing import NamedTuple
 
+from xcs_airflow.cost.batch_limits import BatchLimits, batch_limits
+from xcs_airflow.cost.choice import choose, consider
 from xcs_airflow.cost.latency import goes_through_batch_api, is_local
+from xcs_airflow.cost.mechanisms import Choice, why_no_batch, why_not_packed
 from xcs_airflow.cost.tasks import TaskOrder
 from xcs_airflow.ir.collection import collections
-from xcs_airflow.ir.graph import Graph, dependencies
-from xcs_airflow.ir.llm_ops import BatchPolicy, LLMOperation
+from xcs_airflow.ir.graph import Graph, dependencies, toposort
+from xcs_airflow.ir.llm_ops import BatchPolicy, LLMOperation, Mechanism
 from xcs_airflow.ir.operation import Operation
 from xcs_airflow.passes.pipeline import Estimates, PassContext
 
@@ -23,6 +27,17 @@ _RULE = (
     "calls wait, they do not compute: 8 answers of 40 tokens took 2.50 s one by one and 0.39 s side by side "
     "(xpyd-sim 0.5.0, 100 ms and 5 ms per token)"
 )
+_RULES: dict[Mechanism, str] = {
+    "concurrent": _RULE,
+    "packed": (
+        "the shared part of a prompt is sent once a pack, and answers are written one after the other: 8 answers of 40 tokens took "
+        "1.71 s in one request and 0.39 s side by side (xpyd-sim 0.5.0); DocETL advises packs of 5 at most"
+    ),
+    "provider_batch": (
+        "half the price for an answer within 24 hours (platform.openai.com/docs/guides/batch, "
+        "docs.anthropic.com/en/docs/build-with-claude/batch-processing); the windows along a path add up"
+    ),
+}
 _NOTICEABLE = 0.01
 _LONGEST_LIST = 3
 
@@ -36,6 +51,7 @@ class _Lot(NamedTuple):
         level: How many tasks come before, at most. Between equal levels there is no path, and as every edge leads to a higher
             level, grouping inside a level can never close a circle.
         provider: Who serves them: one rate limit, one set of connections.
+        is_batch: Whether they go through its batch API.
         root: The list their items descend from; None when they are not mapped.
         shards: Into how many parts the items are spread.
         process: What the process they run in has and may do.
@@ -45,6 +61,7 @@ class _Lot(NamedTuple):
 
     level: int
     provider: str
+    is_batch: bool
     root: str | None
     shards: int
     process: tuple[object, ...]
@@ -60,21 +77,37 @@ class _Facts(NamedTuple):
         estimates: What its run is expected to do.
         levels: For every operation, how many tasks the longest chain before its own has.
         roots: For every mapped operation, the list its items descend from.
+        choices: For every call that is open, how it is made.
         shards: For every mapped call, into how many parts its items are to be spread.
     """
 
     graph: Graph
     estimates: Estimates
+    choices: dict[str, Choice]
     levels: dict[str, int]
     roots: dict[str, str]
     shards: dict[str, int]
 
+    def mechanism(self, operation: LLMOperation) -> Mechanism:
+        """How its calls are made."""
+        choice = self.choices.get(operation.id)
+        return "concurrent" if choice is None else choice.option.mechanism
+
+    def is_batch(self, operation: LLMOperation) -> bool:
+        """Whether its calls go through the provider's batch API."""
+        return self.mechanism(operation) == "provider_batch"
+
 
 @dataclass(frozen=True)
 class PromptBatchingPass:
-    """Calls that do not depend on each other are made by one task, many in flight; mapped calls are spread over shards.
+    """Decides how calls are made; those that do not depend on each other are made by one task, and mapped ones are spread over shards.
 
-    This is the `concurrent` mechanism: every call stays a request of its own, so no answer changes. Operations share a task when
+    There are three ways. `concurrent`: every call is a request of its own, many in flight. `packed`: many items share a request, only
+    where the author allows it. `provider_batch`: through the provider's batch API, where the deadline allows the windows of all
+    batches along the longest way. The pipeline's objective, budget and deadline decide by expected cost and time; the plainest way
+    wins a tie. What the author chose stays.
+
+    Operations share a task when
     they ask the same provider from the same kind of process under the same condition, come after equally many tasks, and, if
     they are mapped, iterate items of the same list in as many shards. How many shards a list has is fixed here, from the
     expected calls, for all calls that iterate it, so that chains of them can depend shard by shard; shards given by hand for one
@@ -89,6 +122,7 @@ class PromptBatchingPass:
             Cloud Run start up to 10,000.
         shard_s: A shard should not take longer, in seconds, so that a restart loses little. Assumption.
         min_shard_calls: A shard should not have fewer calls, or starting it costs more than it saves. Assumption.
+        limits: What providers' batch APIs take, by the provider's name; None takes the dated rows of cost/data/batch_limits.json.
     """
 
     max_in_flight: int = 32
@@ -96,6 +130,7 @@ class PromptBatchingPass:
     max_shards: int = 1000
     shard_s: float = 600
     min_shard_calls: int = 500
+    limits: Mapping[str, BatchLimits] | None = None
 
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
         """The graph with shards on mapped calls and a batch policy on calls that share a task or make many calls."""
@@ -103,28 +138,92 @@ class PromptBatchingPass:
         open_calls = [op for op in graph if isinstance(op, LLMOperation) and op.id not in decided]
         if not open_calls:
             return graph
-        facts = self._facts(graph, context)
+        facts = self._facts(graph, open_calls, context)
         result, groups = self._best(facts, open_calls, context)
-        if _expected_s(result, context) > _expected_s(graph, context) * (1 + _NOTICEABLE):
+        if _hurts(graph, result, context):
             for operation in open_calls:
-                reason = "by its own estimate the run would take longer"
+                reason = "by its own estimate the run would take longer and cost no less"
                 context.decide(self, operation.id, reason, applied=False, rule="a pass that would hurt does nothing")
             return graph
         self._explain(facts, open_calls, result, groups, context)
         return result
 
-    def _facts(self, graph: Graph, context: PassContext) -> _Facts:
+    def _facts(self, graph: Graph, open_calls: Sequence[LLMOperation], context: PassContext) -> _Facts:
         roots = {name: found.root for name, found in collections(graph).items() if graph[name].is_mapped}
         levels = _levels(graph)
+        choices = self._choices(graph, open_calls, levels, context)
         estimates = context.estimate(graph)
-        return _Facts(graph, estimates, levels, roots, self._shards(graph, estimates, levels, roots))
+        ways = {name: choice.option.mechanism for name, choice in choices.items()}
+        return _Facts(graph, estimates, choices, levels, roots, self._shards(graph, estimates, levels, roots, ways))
 
-    def _shards(self, graph: Graph, estimates: Estimates, levels: Mapping[str, int], roots: Mapping[str, str]) -> dict[str, int]:
+    def _choices(
+        self, graph: Graph, open_calls: Sequence[LLMOperation], levels: Mapping[str, int], context: PassContext
+    ) -> dict[str, Choice]:
+        """How the calls of every operation are made that nothing else decides: by estimates of the graph with all calls made so."""
+        policy = context.policy or graph.policy
+        limits = batch_limits() if self.limits is None else self.limits
+        free = [operation for operation in open_calls if _why_not(operation) is None or operation.metadata.max_pack > 1]
+        free = [operation for operation in free if operation.batch is None and operation.func is None and not is_local(operation)]
+        # As many in flight as there may be: the plainest way is compared as it would be made.
+        live = self._all_made(graph, {operation.id: "concurrent" for operation in free}, context)
+        calls = {operation.id: live[operation.id].calls for operation in free}
+        ways: dict[Mechanism, Estimates] = {}
+        able: dict[Mechanism, set[str]] = {
+            "packed": {operation.id for operation in free if why_not_packed(operation) is None},
+            "provider_batch": {
+                operation.id
+                for operation in free
+                if why_no_batch(operation, calls[operation.id], limits.get(operation.metadata.provider_name)) is None
+            },
+        }
+        for mechanism, names in able.items():
+            if names:
+                ways[mechanism] = self._all_made(graph, dict.fromkeys(names, mechanism), context)
+        considered = [
+            consider(
+                operation,
+                live[operation.id],
+                {mechanism: made[operation.id] for mechanism, made in ways.items() if operation.id in able[mechanism]},
+                limits.get(operation.metadata.provider_name),
+                policy,
+                (levels[operation.id], operation.metadata.provider_name),
+            )
+            for operation in free
+        ]
+        seconds = {operation.id: live[operation.id].duration_s.expected for operation in graph}
+        return choose(considered, toposort(graph), seconds, policy)
+
+    def _all_made(self, graph: Graph, ways: Mapping[str, Mechanism], context: PassContext) -> Estimates:
+        """What a run is expected to do when some calls are made in a given way, each operation by itself."""
+        if not ways:
+            return context.estimate(graph)
+        operations = [
+            _with(operation, 1, self._policy(operation, operation.id, self.max_in_flight, ways[operation.id]))
+            if operation.id in ways and isinstance(operation, LLMOperation)
+            else operation
+            for operation in graph
+        ]
+        return context.estimate(graph.replace(operations=operations))
+
+    def _policy(self, operation: LLMOperation, group: str, in_flight: int, mechanism: Mechanism) -> BatchPolicy:
+        if mechanism == "provider_batch":
+            return BatchPolicy(group=group, mechanism=mechanism)
+        size = operation.metadata.max_pack if mechanism == "packed" else 1
+        return BatchPolicy(group=group, mechanism=mechanism, in_flight=in_flight, pack_size=size)
+
+    def _shards(
+        self,
+        graph: Graph,
+        estimates: Estimates,
+        levels: Mapping[str, int],
+        roots: Mapping[str, str],
+        ways: Mapping[str, Mechanism],
+    ) -> dict[str, int]:
         """The shards of every mapped call: those given for its list, else what the busiest level of its list needs."""
         mapped = [operation for operation in graph if isinstance(operation, LLMOperation) and operation.is_mapped]
         busy_s: dict[tuple[str, int], float] = {}
         calls: dict[tuple[str, int], int] = {}
-        for operation in (call for call in mapped if not goes_through_batch_api(call)):
+        for operation in (call for call in mapped if not goes_through_batch_api(call) and ways.get(call.id) != "provider_batch"):
             key, entry = (roots[operation.id], levels[operation.id]), estimates[operation.id]
             in_flight = self.max_in_flight if _why_alone(operation) is None else 1
             busy_s[key] = busy_s.get(key, 0) + entry.calls * entry.call_latency_s.expected / in_flight
@@ -155,12 +254,14 @@ class PromptBatchingPass:
             if _why_not(operation) is not None:
                 continue
             apart = tuple(sorted(dependencies(operation))) if same_needs else ()
-            is_full = facts.estimates[operation.id].calls >= self.max_in_flight * facts.shards.get(operation.id, 1)
+            is_full = not facts.is_batch(operation) and facts.estimates[operation.id].calls >= self.max_in_flight * facts.shards.get(
+                operation.id, 1
+            )
             if prefers_latency and operation.is_mapped and is_full:
                 apart = (operation.id,)
             lots.setdefault(_lot(operation, facts, apart), []).append(operation)
         pieces = [tuple(lot[start : start + self.max_group]) for lot in lots.values() for start in range(0, len(lot), self.max_group)]
-        return [group for group in pieces if len(group) > 1 or group[0].is_mapped]
+        return [group for group in pieces if len(group) > 1 or group[0].is_mapped or facts.is_batch(group[0])]
 
     def _rewritten(self, facts: _Facts, groups: Sequence[Group]) -> Graph:
         """The graph with groups and shards written down; the same object when there are none."""
@@ -172,7 +273,7 @@ class PromptBatchingPass:
             taken.add(name)
             calls = sum(facts.estimates[operation.id].calls for operation in group)
             in_flight = max(1, min(self.max_in_flight, ceil(calls / shards.get(group[0].id, 1))))
-            policies.update({operation.id: BatchPolicy(group=name, in_flight=in_flight) for operation in group})
+            policies.update({call.id: self._policy(call, name, in_flight, facts.mechanism(call)) for call in group})
         operations = [_with(operation, shards.get(operation.id, 1), policies.get(operation.id)) for operation in graph]
         is_same = all(new is old for new, old in zip(operations, graph, strict=True))
         return graph if is_same else graph.replace(operations=operations)
@@ -185,18 +286,31 @@ class PromptBatchingPass:
         for old in open_calls:
             new, group = result[old.id], group_of.get(old.id)
             if group is not None:
-                reason = _in_flight(new, group, after)
+                reason = _made(new, group, after)
             else:
                 reason = _why_not(old) or "no other call that may share its task waits at the same time"
             if (new.shards or 1) > 1:
                 reason += f"; its items are spread over {new.shards} shards"
+            choice = facts.choices.get(old.id)
+            reason = "; ".join([reason, *(choice.reasons if choice is not None else ())])
             takes_s = sum(after[member.id].duration_s.expected for member in group or (old,))
-            saved = facts.estimates[old.id].duration_s.expected - takes_s if old.is_mapped and new is not old else None
-            context.decide(self, old.id, reason, applied=new is not old, rule=_RULE, saves_s=saved)
+            is_timed = new is not old and (old.is_mapped or facts.is_batch(old))
+            saved = facts.estimates[old.id].duration_s.expected - takes_s if is_timed else None
+            before_usd, after_usd = facts.estimates.cost_usd(old.id), after.cost_usd(old.id)
+            saved_usd = None if before_usd is None or after_usd is None or before_usd == after_usd else before_usd - after_usd
+            rule = _RULES[facts.mechanism(old)]
+            context.decide(self, old.id, reason, applied=new is not old, rule=rule, saves_usd=saved_usd, saves_s=saved)
 
 
 def _expected_s(graph: Graph, context: PassContext) -> float:
     return context.estimate(graph).whole.duration_s.expected
+
+
+def _hurts(before: Graph, after: Graph, context: PassContext) -> bool:
+    """Whether a run would take longer and cost no less."""
+    old, new = context.estimate(before).whole, context.estimate(after).whole
+    takes_longer = new.duration_s.expected > old.duration_s.expected * (1 + _NOTICEABLE)
+    return takes_longer and new.cost_usd.expected >= old.cost_usd.expected
 
 
 def _why_not(operation: LLMOperation) -> str | None:
@@ -217,10 +331,15 @@ def _why_alone(operation: LLMOperation) -> str | None:
     return "a local model computes where others wait, so calls in flight win nothing" if is_local(operation) else None
 
 
-def _in_flight(operation: Operation, group: Group, after: Estimates) -> str:
+def _made(operation: Operation, group: Group, after: Estimates) -> str:
+    """How the calls of a group are made, in words."""
     batch = operation.batch if isinstance(operation, LLMOperation) else None
-    calls = sum(after[member.id].calls for member in group)
-    reason = f"{calls:,} independent calls to {group[0].metadata.provider_name}, up to {batch.in_flight if batch else 1} in flight"
+    calls, provider = sum(after[member.id].calls for member in group), group[0].metadata.provider_name
+    reason = f"{calls:,} independent calls to {provider}, up to {batch.in_flight if batch else 1} in flight"
+    if batch is not None and batch.mechanism == "packed":
+        reason += f", each about up to {batch.pack_size} items"
+    if batch is not None and batch.mechanism == "provider_batch":
+        reason = f"{calls:,} requests through the batch API of {provider}, which the deadline allows"
     others = [f"%{member.id}" for member in group if member.id != operation.id]
     if not others:
         return reason
@@ -233,6 +352,7 @@ def _lot(operation: LLMOperation, facts: _Facts, apart: tuple[str, ...]) -> _Lot
     return _Lot(
         level=facts.levels[operation.id],
         provider=operation.metadata.provider_name,
+        is_batch=facts.is_batch(operation),
         root=facts.roots.get(operation.id),
         shards=facts.shards.get(operation.id, 1),
         process=(operation.image, *variables, operation.resources, operation.retry, operation.timeout_s),
