@@ -64,6 +64,7 @@ CODES: dict[str, Code] = {
     "XCS214": Code("the schedule {schedule!r} is no cron expression: {reason}", "{instead}"),
     "XCS215": Code("there is no time zone {name!r}", "write an IANA name, as in Europe/Berlin"),
     "XCS216": Code("nobody gives a scheduled run the parameter {name!r}", "give it a default"),
+    "XCS217": Code("its items cannot be packed: {reason}", "{instead}"),
     "XCS220": Code("the document is not a graph: {reason}", "see docs/ir.md for the format"),
     "XCS221": Code("the document is too large: {size} {unit}, the limit is {limit}"),
     "XCS222": Code("the key {name!r} stands twice in one object"),

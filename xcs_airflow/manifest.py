@@ -37,6 +37,14 @@ class ParameterSpec(Frozen):
     value_schema: dict[str, JsonValue] = Field(default_factory=dict)
 
 
+PACKER_VERSION = 1
+"""Changes when many items would be asked in one request in other words, or the answer read differently. It is part of the names of
+packed answers and of the fingerprints of packed steps."""
+
+PACKED_ITEM_TOKENS = 24
+"""What one item adds to a packed answer besides its own answer: `{"id": "q12", "answer": ...},` with room for indentation. Assumption."""
+
+
 class ModelCall(Frozen):
     """One request to a model, but for the values of its inputs.
 
@@ -48,6 +56,7 @@ class ModelCall(Frozen):
         temperature: Sampling temperature; None leaves it to the provider.
         max_tokens: Longest answer in tokens; None leaves it to the provider.
         seed: Sampling seed; None leaves it to the provider.
+        pack: The most items that are asked in one request; 1 asks for each alone.
     """
 
     model: str
@@ -57,6 +66,7 @@ class ModelCall(Frozen):
     temperature: float | None = None
     max_tokens: int | None = None
     seed: int | None = None
+    pack: int = Field(default=1, ge=1)
 
 
 class CacheRule(Frozen):

@@ -49,6 +49,11 @@ def discuss(topic: str, turns: int = 1) -> list[str]:
     return [{"role": "system", "content": "List."}] + [{"role": "user", "content": topic}] * turns
 
 
+@llm(MODEL, pack=3, mechanism="packed")
+def packed_by_choice(x: str) -> str:
+    return f"About {x}"
+
+
 def test_a_template_asks_the_model():
     with fake_models("bug") as calls:
         answer = classify(ticket="It crashes")
@@ -207,6 +212,20 @@ def test_calls_through_a_batch_api_are_a_group_of_their_own_in_every_place():
         assert calls.count == 1
 
 
+def test_items_are_packed_only_where_the_author_allows_it():
+    allowed = llm(MODEL, "About {x}", pack=5, name="allowed")
+    usual = llm(MODEL, "About {x}", name="usual", quality_sensitive=True)
+
+    @pipeline
+    def flow(items: list[str]):
+        return [step.map(x=items) for step in (allowed, usual, packed_by_choice)]
+
+    operations = list(flow.graph())
+    assert [operation.metadata.max_pack for operation in operations] == [5, 1, 3]
+    assert [operation.items_per_request for operation in operations] == [1, 1, 3]
+    assert operations[2].batch.group == "packed_by_choice"
+
+
 def test_output_goes_before_the_return_annotation():
     @llm(MODEL, output=bool)
     def is_urgent(ticket: str) -> str:
@@ -240,6 +259,13 @@ def test_an_answer_that_is_not_json_is_refused(output):
         ({"cost_usd": "5 EUR"}, "cost_usd"),
         ({"timeout": "soon"}, "timeout"),
         ({"mechanism": "packed"}, "mechanism"),
+        ({"mechanism": "packed", "pack": 5, "on_orphan": "resubmit"}, "on_orphan"),
+        ({"pack": 0}, "pack"),
+        ({"pack": True}, "pack"),
+        ({"pack": "5"}, "pack"),
+        ({"pack": 5, "quality_sensitive": True}, "pack"),
+        ({"pack": 5, "batchable": False}, "pack"),
+        ({"pack": 5, "mechanism": "provider_batch"}, "pack"),
         ({"on_orphan": "resubmit"}, "on_orphan"),
         ({"mechanism": "provider_batch", "on_orphan": "pay"}, "on_orphan"),
     ],

@@ -19,6 +19,7 @@ from xcs_airflow.ir import (
     check,
     verify,
 )
+from xcs_airflow.ir.llm_ops import BatchPolicy
 
 
 def op(operation_id="a", **fields):
@@ -119,3 +120,22 @@ def test_the_shared_graphs_are_well_formed(any_graph):
 
 def test_constants_may_be_any_json():
     assert verify(Graph([op(inputs={"x": Constant(constant={"a": [None, 1.5, "é"]})})])) == []
+
+
+@pytest.mark.parametrize(
+    ("metadata", "batch"),
+    [
+        ({"max_pack": 5, "quality_sensitive": True}, None),
+        ({}, {"mechanism": "packed", "pack_size": 2}),
+        ({"max_pack": 5}, {"mechanism": "packed", "pack_size": 6}),
+        ({"max_pack": 5}, {"mechanism": "packed"}),
+        ({"max_pack": 5}, {"pack_size": 5}),
+    ],
+)
+def test_packs_are_no_larger_than_allowed_and_only_where_items_are_packed(metadata, batch):
+    prompt = Prompt(messages=(Message(parts=("x",)),))
+    data = LLMMetadata(model="openai/gpt-4.1-mini", **metadata)
+    policy = None if batch is None else BatchPolicy(group="g", **batch)
+    graph = Graph([LLMOperation(id="ask", prompt=prompt, metadata=data, batch=policy, source="p.py:3")], name="p")
+    (finding,) = verify(graph)
+    assert (finding.code, finding.operation, finding.place) == ("XCS217", "%ask", "p.py:3")

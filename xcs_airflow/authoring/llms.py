@@ -47,7 +47,10 @@ class LLMSettings(TypedDict, total=False):
         seed: Sampling seed.
         cacheable: Whether the same request may be answered from memory; by default if `temperature` is 0 or `seed` is set.
         batchable: Whether calls may be grouped with others; they may by default.
-        mechanism: `"provider_batch"` makes the calls through the provider's batch API; by default they are made at once.
+        pack: How many items may be asked in one request, at most. Only by request, because answers change: they get worse and depend on the
+            place of the item; more than 5 are not advised. By default each item has a request of its own.
+        mechanism: `"provider_batch"` makes the calls through the provider's batch API, `"packed"` asks for `pack` items in one request; by
+            default calls are made at once, and the optimiser decides whether items that may be packed are.
         on_orphan: What to do about a batch that may or may not have been submitted: `"fail"`, which asks a person, or `"resubmit"`,
             which perhaps pays twice.
         quality_sensitive: Whether rewrites that can change answers are forbidden.
@@ -70,7 +73,8 @@ class LLMSettings(TypedDict, total=False):
     seed: int
     cacheable: bool
     batchable: bool
-    mechanism: Literal["concurrent", "provider_batch"]
+    pack: int
+    mechanism: Literal["concurrent", "packed", "provider_batch"]
     on_orphan: OnOrphan
     quality_sensitive: bool
     input_tokens: int
@@ -161,7 +165,7 @@ class LLM(Step[P, R]):
         return self._settings.model_copy(update={"prompt_func": address, "output_schema": self._schema})
 
     def _recorded(self, operation_id: str, values: Mapping[str, Any], trace: Trace) -> Operation:
-        """An operation with a batch of its own, where its calls go through a batch API."""
+        """An operation with a group of its own, where its author chose how its calls are made."""
         operation = super()._recorded(operation_id, values, trace)
         policy = self._settings.batch
         return operation if policy is None else operation.model_copy(update={"batch": policy.model_copy(update={"group": operation_id})})
@@ -293,28 +297,51 @@ def _operation(model: str, settings: LLMSettings, place: str | None, **fields: A
     if "prompt" not in fields and "system" in settings:
         reader.refuse("system", settings["system"], "a function writes this prompt; let it return a list of messages")
     cost = reader.read("cost_usd", settings.get("cost_usd"), dollars)
-    metadata = {"model": model, "estimated_cost_usd": cost}
+    metadata: dict[str, object] = {"model": model, "estimated_cost_usd": cost}
     metadata |= {field: settings[name] for name, field in _METADATA.items() if name in settings}  # type: ignore[literal-required]
-    fields["batch"] = _batch(settings, reader)
+    metadata["max_pack"] = pack = _pack(settings, reader)
+    fields["batch"] = _batch(settings, pack, reader)
     return reader.build(LLMOperation, {"id": "llm", "metadata": metadata, **fields, **operation_fields(settings, reader)})
 
 
-def _batch(settings: LLMSettings, reader: SettingsReader) -> BatchPolicy | None:
-    """How calls go through the provider's batch API; None when they do not. The group gets its name with the operation."""
+def _pack(settings: LLMSettings, reader: SettingsReader) -> int:
+    """How many items may be asked in one request."""
+    pack = settings.get("pack", 1)
+    if not isinstance(pack, int) or isinstance(pack, bool) or pack < 1:
+        reader.refuse("pack", pack, "it is not a number of items", "write pack=5")
+        return 1
+    if pack == 1:
+        return 1
+    for setting in ("quality_sensitive", "batchable"):
+        given = settings.get(setting, setting == "batchable")
+        if given is (setting == "quality_sensitive"):
+            reader.refuse("pack", pack, f"{setting}={given} says that its items are asked alone", "drop one of the two")
+    if settings.get("mechanism") == "provider_batch":
+        reader.refuse("pack", pack, "requests of a provider's batch ask for one item each", "drop one of the two")
+    return pack
+
+
+def _batch(settings: LLMSettings, pack: int, reader: SettingsReader) -> BatchPolicy | None:
+    """The mechanism that the author chose; None when it is the optimiser's to choose. The group gets its name with the operation."""
     mechanism, on_orphan = settings.get("mechanism", "concurrent"), settings.get("on_orphan", "fail")
     if mechanism not in _MECHANISMS:
         reader.refuse("mechanism", mechanism, "there is no such way to make calls", nearest(str(mechanism), _MECHANISMS))
     if on_orphan not in get_args(OnOrphan):
         reader.refuse("on_orphan", on_orphan, "it is not something to do", nearest(str(on_orphan), get_args(OnOrphan)))
-    elif "on_orphan" in settings and mechanism == "concurrent":
+    elif "on_orphan" in settings and mechanism != "provider_batch":
         reader.refuse("on_orphan", on_orphan, "only batches can be orphans", 'add mechanism="provider_batch"')
+    if mechanism == "packed" and pack == 1:
+        reader.refuse("mechanism", mechanism, "nothing says how many items one request may ask for", "add pack=5")
+    if mechanism == "packed":
+        return BatchPolicy(group="llm", mechanism="packed", in_flight=_PACKS_IN_FLIGHT, pack_size=pack)
     if mechanism != "provider_batch" or on_orphan not in get_args(OnOrphan):
         return None
     return BatchPolicy(group="llm", mechanism="provider_batch", on_orphan=on_orphan)
 
 
 _TEXT = TypeAdapter(str)
-_MECHANISMS = ("concurrent", "provider_batch")
+_MECHANISMS = ("concurrent", "packed", "provider_batch")
+_PACKS_IN_FLIGHT = 16
 _METADATA = {
     "temperature": "temperature",
     "max_tokens": "max_tokens",

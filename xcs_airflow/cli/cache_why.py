@@ -113,8 +113,13 @@ def _inquire(plan: CloudGraph, step: Step, settings: RuntimeSettings, asked: _As
         if asked.item not in prompts:
             raise ConfigError.because("XCS805", name="--item", reason=f"there is no item {asked.item!r}", known=prompts)
         prompts = {asked.item: prompts[asked.item]}
-    keys = question.keys(list(prompts.values()), None) or []
-    return inquire(shared_cache(settings), question.recipe, dict(zip(prompts, keys, strict=True)), question.rule.ttl_s)
+    cache, messages = shared_cache(settings), list(prompts.values())
+    keys = question.keys(messages, None) or []
+    if question.is_packed:  # the answer to an item that was asked alone will do
+        alone = question.keys_alone(messages, None) or []
+        known = cache.get_many(alone)
+        keys = [other if other in known else key for key, other in zip(keys, alone, strict=True)]
+    return inquire(cache, question.recipe, dict(zip(prompts, keys, strict=True)), question.rule.ttl_s)
 
 
 def _prompts(

@@ -117,6 +117,7 @@ def _check_ranges(operation: Operation) -> Iterator[Finding]:
         at_least += [
             ("temperature", data.temperature, 0),
             ("max_tokens", data.max_tokens, 1),
+            ("max_pack", data.max_pack, 1),
             ("estimated_tokens", data.estimated_tokens, 0),
             ("estimated_input_tokens", data.estimated_input_tokens, 0),
             ("estimated_output_tokens", data.estimated_output_tokens, 0),
@@ -128,13 +129,35 @@ def _check_ranges(operation: Operation) -> Iterator[Finding]:
             yield _found("XCS211", operation, field=field, value=value, range=f"at least {least:g}")
 
 
+def _check_packing(operation: Operation) -> Iterator[Finding]:
+    if not isinstance(operation, LLMOperation):
+        return
+    data, batch = operation.metadata, operation.batch
+    if data.quality_sensitive and data.max_pack > 1:
+        yield _found("XCS217", operation, reason="it is quality-sensitive, and packing changes answers", instead="drop one of the two")
+    if batch is not None and batch.mechanism == "packed" and not 1 < batch.pack_size <= data.max_pack:
+        reason = f"pack_size = {batch.pack_size} is not between 2 and max_pack = {data.max_pack}"
+        yield _found("XCS217", operation, reason=reason, instead="let the metadata say max_pack")
+    if batch is not None and batch.mechanism != "packed" and batch.pack_size != 1:
+        reason = f"pack_size = {batch.pack_size}, and its calls are {batch.mechanism}"
+        yield _found("XCS217", operation, reason=reason, instead='let the mechanism be "packed"')
+
+
 def _check_environment(operation: Operation) -> Iterator[Finding]:
     for name in operation.env:
         if SECRET_NAME.search(name):
             yield _found("XCS213", operation, name=name)
 
 
-OPERATION_RULES: tuple[Rule, ...] = (_check_id, _check_body, _check_mapping, _check_prompt, _check_ranges, _check_environment)
+OPERATION_RULES: tuple[Rule, ...] = (
+    _check_id,
+    _check_body,
+    _check_mapping,
+    _check_prompt,
+    _check_ranges,
+    _check_packing,
+    _check_environment,
+)
 
 
 def _inputs(operation: Operation) -> Iterator[tuple[str, Value]]:

@@ -14,7 +14,7 @@ from xcs_airflow.errors import PlanError
 from xcs_airflow.ir.graph import Graph, dependencies, toposort
 from xcs_airflow.ir.llm_ops import LLMOperation
 from xcs_airflow.ir.operation import Operation
-from xcs_airflow.manifest import CacheRule, Manifest, ModelCall, Step, Task
+from xcs_airflow.manifest import PACKER_VERSION, CacheRule, Manifest, ModelCall, Step, Task
 from xcs_airflow.plan.provider_batches import in_three_steps, is_for_a_batch, why_not_in_a_batch
 from xcs_airflow.values import Ref
 
@@ -64,6 +64,9 @@ def fingerprints(ordered: Sequence[Operation]) -> dict[str, str]:
         definition = operation.model_dump(mode="json", exclude=_NOT_A_RESULT, exclude_defaults=True)
         if isinstance(operation, LLMOperation):
             definition["metadata"] = request_fields(operation)
+            if operation.items_per_request > 1:
+                # A packed answer may be another one; how many items were packed together says no more than that.
+                definition["packer"] = PACKER_VERSION
         prints[operation.id] = digest([definition, [prints[need] for need in dependencies(operation)], operation.shards or 1])
     return prints
 
@@ -129,6 +132,7 @@ def _call(operation: LLMOperation) -> ModelCall:
         prompt=operation.prompt,
         prompt_func=operation.prompt_func,
         output_schema=operation.output_schema,
+        pack=operation.items_per_request,
         **request_fields(operation),
     )
 

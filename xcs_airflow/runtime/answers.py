@@ -34,8 +34,7 @@ def decode(text: str, schema: dict[str, Any] | None) -> Any:
     """
     if schema is None:
         return text
-    fenced = _FENCE.match(text)
-    source = fenced[1] if fenced else text
+    source = _inside_fence(text)
     try:
         document = load_json(source)
     except DocumentError as error:
@@ -45,6 +44,20 @@ def decode(text: str, schema: dict[str, Any] | None) -> Any:
         except MisfitError:
             raise MisfitError(_why_no_json(error)) from None
     return fit(unwrapped(document) if needs_wrapper(schema) else document, schema, schema)
+
+
+def document_in(text: str) -> Any:
+    """The JSON that an answer is, with or without a fence of Markdown around it.
+
+    Raises:
+        DocumentError: It is none.
+    """
+    return load_json(_inside_fence(text))
+
+
+def _inside_fence(text: str) -> str:
+    fenced = _FENCE.match(text)
+    return fenced[1] if fenced else text
 
 
 def _why_no_json(error: DocumentError) -> str:

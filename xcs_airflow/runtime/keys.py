@@ -20,6 +20,9 @@ from xcs_airflow.runtime.models.routes import Target
 KEY_SCHEMA = 2
 """Changes when the same request would be sent or read differently."""
 
+_SENT_HOW = frozenset({"pack"})
+"""How requests are sent, which is nothing that they ask. That an answer came in a pack enters its key as the packer's version."""
+
 _PROMPT_DIGITS, _RECIPE_DIGITS = 40, 24
 """Of 160 and 96 bits: together as many digits as SHA-256 has, and each half alone still tells what changed."""
 
@@ -33,14 +36,16 @@ class KeyMaker:
         target: Who answers.
         rule: How answers are remembered.
         tenant: For whom.
+        packer: What wrote the requests that ask for many items at once; None when each is asked for alone.
     """
 
-    def __init__(self, operation: str, call: ModelCall, target: Target, rule: CacheRule, tenant: str) -> None:
-        request = call.model_dump(mode="json", exclude={"model", "prompt", "prompt_func"})
+    def __init__(self, operation: str, call: ModelCall, target: Target, rule: CacheRule, tenant: str, *, packer: int | None = None) -> None:
+        request = call.model_dump(mode="json", exclude={"model", "prompt", "prompt_func", *_SENT_HOW})
         place = {"provider": target.provider, "address": target.address, "model": target.served_model}
-        shared = {"key_schema": KEY_SCHEMA, "request": request, "place": place, "tenant": tenant, "epoch": rule.epoch}
+        packed = {} if packer is None else {"packer": packer}
+        shared = {"key_schema": KEY_SCHEMA, "request": request, "place": place, "tenant": tenant, "epoch": rule.epoch, **packed}
         self._operation = operation
-        self._fields = {**request, **place, "tenant": tenant, "epoch": rule.epoch, "key_schema": KEY_SCHEMA}
+        self._fields = {**request, **place, "tenant": tenant, "epoch": rule.epoch, "key_schema": KEY_SCHEMA, **packed}
         self._recipe = hashlib.sha256(canonical_json(shared).encode()).hexdigest()[:_RECIPE_DIGITS]
         # With the tenant, so that the names in a shared place do not tell who asks the same as somebody else.
         self._prompts = hashlib.sha256(canonical_json([KEY_SCHEMA, tenant]).encode())
@@ -68,9 +73,10 @@ def halves(key: str) -> tuple[str, str]:
     return key[:_PROMPT_DIGITS], key[_PROMPT_DIGITS:]
 
 
-def asked_by(step: str, call: ModelCall) -> str:
+def asked_by(step: str, call: ModelCall, *, packer: int | None = None) -> str:
     """A digest of who asks and of the request, but for its messages: what the keys of the rows of one step share."""
-    return digest([step, call.model_dump(mode="json", exclude={"prompt", "prompt_func"})])
+    request = call.model_dump(mode="json", exclude={"prompt", "prompt_func", *_SENT_HOW})
+    return digest([step, request] if packer is None else [step, request, packer])
 
 
 def row_key(asked: str, row: str, messages: Sequence[Message]) -> str:

@@ -28,7 +28,7 @@ def question_of(step: Step, settings: RuntimeSettings) -> Question:
     if step.call is None:
         message = f"{step.id} asks no model"
         raise ValueError(message)
-    return Question(step.id, step.call, step.cache, settings, step.attempts, is_step=True)
+    return Question(step.id, step.call, step.cache, settings, step.attempts, is_step=True, varies=step.map_over)
 
 
 def prompts_of_run(

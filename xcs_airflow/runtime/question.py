@@ -6,12 +6,12 @@ It knows what all calls of a step share; it makes no call.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 from xcs_airflow.errors import ModelError, RuntimeTaskError
-from xcs_airflow.manifest import CacheRule, ModelCall, Step
+from xcs_airflow.manifest import PACKED_ITEM_TOKENS, PACKER_VERSION, CacheRule, ModelCall, Step
 from xcs_airflow.runtime.answers import MisfitError, decode
 from xcs_airflow.runtime.books import Account
 from xcs_airflow.runtime.cache import CachedAnswer, Recipe
@@ -19,7 +19,10 @@ from xcs_airflow.runtime.functions import Function
 from xcs_airflow.runtime.keys import KeyMaker, asked_by, row_key
 from xcs_airflow.runtime.models.provider import Message, ModelAnswer, ModelRequest
 from xcs_airflow.runtime.models.routes import target_of
+from xcs_airflow.runtime.models.structured import WRAPPER_TOKENS
+from xcs_airflow.runtime.packs import packed, packed_schema
 from xcs_airflow.runtime.settings import RuntimeSettings
+from xcs_airflow.runtime.shared import Shared, before_last, shared_part
 
 ATTEMPTS: int = Step.model_fields["attempts"].default
 _FIRST_OF_ANSWER = 100
@@ -37,6 +40,7 @@ class Question:
         target: Who answers.
         rule: How answers are remembered; None means that no other run may take them.
         attempts: How often one call is tried.
+        pack: The most items that are asked in one request.
 
     Args:
         name: The step's id.
@@ -45,6 +49,7 @@ class Question:
         settings: Where models are.
         attempts: How often one call is tried.
         is_step: Whether a step of a run asks; else answers that no other run may take are not remembered at all.
+        varies: The inputs that change from row to row; None means that all may.
 
     Raises:
         ModelError: Nobody is configured for the model.
@@ -60,22 +65,39 @@ class Question:
         attempts: int = ATTEMPTS,
         *,
         is_step: bool = False,
+        varies: Container[str] | None = None,
     ) -> None:
         self.name = name
         self.model = call.model
-        self.account = Account(name, call.model)
+        self.pack = call.pack
+        self.account = Account(name, call.model, "packed") if self.is_packed else Account(name, call.model)
         self.target = target_of(call.model, settings)
         self.rule = rule
         self.attempts = attempts
         self._call = call
         self._writer = Function(call.prompt_func, name) if call.prompt_func is not None else None
         self._is_step = is_step
-        self._keys = KeyMaker(name, call, self.target, rule, settings.tenant) if rule is not None else None
+        self._varies = varies
+        self._shared: Shared | None = None
+        self._alone = KeyMaker(name, call, self.target, rule, settings.tenant) if rule is not None else None
+        self._keys = self._alone
+        if rule is not None and self.is_packed:
+            self._keys = KeyMaker(name, call, self.target, rule, settings.tenant, packer=PACKER_VERSION)
 
     @cached_property
     def asked(self) -> str:
         """A digest of the step and the request, but for its messages: it stays when only the code before it changes."""
         return asked_by(self.name, self._call)
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether many items are asked in one request."""
+        return self.pack > 1
+
+    @property
+    def is_text(self) -> bool:
+        """Whether answers are text, and not JSON."""
+        return self._call.output_schema is None
 
     @property
     def runs_code(self) -> bool:
@@ -89,6 +111,8 @@ class Question:
             RuntimeTaskError: The user's function failed, or did not return a prompt.
         """
         if self._call.prompt is not None:
+            if self._shared is None:
+                self._shared = shared_part(self._call.prompt, row, self._varies)
             return self._call.prompt.render(row)
         if self._writer is None:
             return []
@@ -109,16 +133,30 @@ class Question:
         Returns:
             One key a row; None when these answers are not remembered.
         """
-        if self._keys is not None:
-            return [self._keys.key(message) for message in messages]
+        asked = asked_by(self.name, self._call, packer=PACKER_VERSION) if self.is_packed else self.asked
+        return self._named(self._keys, asked, messages, rows)
+
+    def keys_alone(self, messages: Sequence[list[Message]], rows: Sequence[str] | None) -> list[str] | None:
+        """The names of the answers to the same prompts when each is asked alone; those of `keys` unless items are packed."""
+        return self._named(self._alone, self.asked, messages, rows)
+
+    def _named(self, maker: KeyMaker | None, asked: str, messages: Sequence[list[Message]], rows: Sequence[str] | None) -> list[str] | None:
+        if maker is not None:
+            return [maker.key(message) for message in messages]
         if rows is None or not self._is_step:
             return None
-        return [row_key(self.asked, row, message) for row, message in zip(rows, messages, strict=True)]
+        return [row_key(asked, row, message) for row, message in zip(rows, messages, strict=True)]
 
     @property
     def recipe(self) -> Recipe | None:
         """What the keys of its requests have in common; None when other runs may not take the answers."""
         return self._keys.recipe if self._keys is not None else None
+
+    @property
+    def recipes(self) -> list[Recipe]:
+        """Those of all keys that its answers may have: packed, and of items that are asked alone in the end."""
+        makers = [maker for maker in dict.fromkeys((self._keys, self._alone)) if maker is not None]
+        return [maker.recipe for maker in makers]
 
     def remembered(self, answer: ModelAnswer) -> CachedAnswer:
         """What is worth remembering of an answer."""
@@ -128,6 +166,26 @@ class Question:
         """The complete request."""
         call = self._call
         return ModelRequest(call.model, messages, call.temperature, call.max_tokens, call.seed, call.output_schema)
+
+    def packed_request(self, ids: Sequence[str], prompts: Sequence[list[Message]]) -> ModelRequest:
+        """One request for many items.
+
+        Args:
+            ids: What the items are called in it.
+            prompts: The prompt of each.
+        """
+        call = self._call
+        messages, _ = packed(ids, prompts, self.shared(prompts[0]))
+        limit = None if call.max_tokens is None else len(ids) * (call.max_tokens + PACKED_ITEM_TOKENS) + WRAPPER_TOKENS
+        return ModelRequest(call.model, messages, call.temperature, limit, call.seed, self._packed_schema)
+
+    def shared(self, messages: list[Message]) -> Shared:
+        """The part of a prompt that does not change from row to row: of a function's prompt perhaps all but the last message."""
+        return before_last(messages) if self._shared is None else self._shared
+
+    @cached_property
+    def _packed_schema(self) -> dict[str, Any]:
+        return packed_schema(self._call.output_schema)
 
     def read(self, answer: ModelAnswer) -> Any:
         """The value an answer stands for.
@@ -150,8 +208,12 @@ class Question:
         try:
             return self.read(answer)
         except MisfitError as misfit:
-            began = answer.text[:_FIRST_OF_ANSWER]
-            raise ModelError.because("XCS704", operation=self.name, model=self.model, reason=misfit, answer=began) from None
+            raise self.misfit(answer, misfit) from None
+
+    def misfit(self, answer: ModelAnswer, misfit: MisfitError) -> ModelError:
+        """What it means that an answer does not fit and is not asked for again."""
+        began = answer.text[:_FIRST_OF_ANSWER]
+        return ModelError.because("XCS704", operation=self.name, model=self.model, reason=misfit, answer=began)
 
     def is_worth_keeping(self, answer: ModelAnswer) -> bool:
         """Whether an answer is complete, and therefore good for the next who asks."""

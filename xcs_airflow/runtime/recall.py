@@ -31,18 +31,33 @@ Tokens = tuple[int | None, int | None]
 """Of a request and its answer, as far as the provider counted."""
 
 
-def recall(cache: Cache, question: Question, keys: Iterable[str]) -> dict[str, Outcome]:
+def recall(cache: Cache, question: Question, keys: Iterable[str], alone: Mapping[str, str] | None = None) -> dict[str, Outcome]:
     """The answers a cache has, by key. One that does not fit its type any more is none.
+
+    Args:
+        cache: Where to look.
+        question: What is asked.
+        keys: The names of the answers.
+        alone: For questions that are asked in packs: by key, the name of the answer to the same prompt asked alone, which will do.
 
     Raises:
         RuntimeTaskError: The cache does not answer (XCS614).
     """
+    wanted = {key: key for key in keys}
+    found = _recalled(cache, question, wanted)
+    if alone and len(found) < len(wanted):
+        found |= _recalled(cache, question, {alone[key]: key for key in wanted if key not in found})
+    return found
+
+
+def _recalled(cache: Cache, question: Question, names: Mapping[str, str]) -> dict[str, Outcome]:
+    """What a cache has under these names, by the key that each stands for."""
     found: dict[str, Outcome] = {}
     ttl_s = question.rule.ttl_s if question.rule is not None else None
-    for key, cached in cache.get_many(keys, ttl_s=ttl_s).items():
+    for name, cached in cache.get_many(names, ttl_s=ttl_s).items():
         answer = ModelAnswer(cached.text, cached.input_tokens, cached.output_tokens, model=cached.model)
         with suppress(MisfitError):
-            found[key] = Understood(answer, question.read(answer))
+            found[names[name]] = Understood(answer, question.read(answer))
     return found
 
 

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, Protocol, Self
 
 from xcs_airflow.errors import ModelUnavailableError
 from xcs_airflow.runtime import flights
-from xcs_airflow.runtime.asking import Asking, Safe
+from xcs_airflow.runtime.alone import Safe
+from xcs_airflow.runtime.asking import Asking
 from xcs_airflow.runtime.budget import Purse
 from xcs_airflow.runtime.cache import Cache, Claims
 from xcs_airflow.runtime.caches import cache_at
@@ -47,10 +48,17 @@ class Batched(Protocol):
 
 
 class _Place(NamedTuple):
-    """Where the answers to a question are remembered."""
+    """Where the answers to a question are remembered.
+
+    Attributes:
+        address: Of the cache.
+        cache: Itself.
+        alone: For questions that are asked in packs: by key, the name of the answer to the same prompt asked alone.
+    """
 
     address: str
     cache: Cache
+    alone: dict[str, str]
 
 
 class Session:
@@ -120,27 +128,30 @@ class Session:
         """
         keys = question.keys(messages, rows if self._memory is not None else None)
         if keys is not None:
-            return await self._remembered(question, messages, keys)
+            alone = question.keys_alone(messages, rows) or [] if question.is_packed else []
+            return await self._remembered(question, messages, keys, dict(zip(keys, alone, strict=False)))
         self._ledger.note(question.account, rows=len(messages), hits=0, duplicates=0)
         asking = Asking(await self._line(question.target), question, messages)
         asked = await asking.outcomes(self._in_flight)
         return [outcome if isinstance(outcome, Failure) else outcome.value for outcome in asked]
 
-    def _place(self, question: Question) -> _Place:
+    def _place(self, question: Question, alone: dict[str, str]) -> _Place:
         """The cache that all runs share, or the memory of this one."""
         shared = self._settings.cache_address
         address = self._memory if self._memory is not None and (question.rule is None or shared == "off") else shared
-        return _Place(address, cache_at(address, self._settings))
+        return _Place(address, cache_at(address, self._settings), alone)
 
-    async def _remembered(self, question: Question, messages: Sequence[list[Message]], keys: Sequence[str]) -> list[Any]:
+    async def _remembered(
+        self, question: Question, messages: Sequence[list[Message]], keys: Sequence[str], alone: dict[str, str]
+    ) -> list[Any]:
         """Answers through a cache. Keys are claimed before the cache is asked, so that nobody asks between the two."""
-        place = self._place(question)
+        place = self._place(question, alone)
         by_key = dict(zip(keys, messages, strict=True))
         flight, own, others = flights.claim(place.address, by_key)
         shared = set(others)
         batched = self._batched_for(question)
         try:
-            outcomes = await asyncio.to_thread(self._recalled, place.cache, question, own)
+            outcomes = await asyncio.to_thread(self._recalled, place, question, own)
             recalled = {key for key in outcomes if batched is None or not batched.takes(question, key)}
             for key, outcome in outcomes.items():
                 flight.land(key, outcome)
@@ -168,9 +179,9 @@ class Session:
         self._ledger.save(question.account, "duplicates", saved_by_duplicates)
         return deal(question, keys, outcomes, others)
 
-    def _recalled(self, cache: Cache, question: Question, keys: Sequence[str]) -> dict[str, Outcome]:
+    def _recalled(self, place: _Place, question: Question, keys: Sequence[str]) -> dict[str, Outcome]:
         """What the cache has and, where nobody is called, what this run has been told otherwise."""
-        found = recall(cache, question, keys)
+        found = recall(place.cache, question, keys, place.alone)
         if self._batched_for(question) is not None and self._memory is not None and len(found) < len(keys):
             rest = [key for key in keys if key not in found]
             found |= recall(cache_at(self._memory, self._settings), question, rest)
@@ -193,7 +204,7 @@ class Session:
         while missing:
             taken = await asyncio.to_thread(claims.take, missing)
             # Somebody may have answered between the first look and the claim.
-            found = await asyncio.to_thread(recall, place.cache, question, list(missing))
+            found = await asyncio.to_thread(recall, place.cache, question, list(missing), place.alone)
             for key, outcome in found.items():
                 land(key, outcome)
                 del missing[key]
@@ -215,11 +226,11 @@ class Session:
     ) -> None:
         if not prompts:
             return
-        if question.recipe is not None:
-            await asyncio.to_thread(place.cache.note_recipe, question.recipe)
+        for recipe in question.recipes:
+            await asyncio.to_thread(place.cache.note_recipe, recipe)
         keys = list(prompts)
         line = await self._line(question.target)
-        safe = Safe(self._keeper(place), keys)
+        safe = Safe(self._keeper(place), keys, [place.alone.get(key, key) for key in keys])
         asking = Asking(line, question, list(prompts.values()), safe, lambda row, outcome: land(keys[row], outcome))
         # Remembering in a remote cache takes a worker, but no place of a call.
         await asking.outcomes(self._in_flight * (2 if place.cache.is_remote else 1))

@@ -95,7 +95,7 @@ class StepRunner:
 
     def question(self, step: Step, call: ModelCall) -> Question:
         """What a step asks."""
-        return Question(step.id, call, step.cache, self._settings, step.attempts, is_step=True)
+        return Question(step.id, call, step.cache, self._settings, step.attempts, is_step=True, varies=step.map_over)
 
     def prompts(self, step: Step, question: Question) -> Iterator[tuple[str, list[Message]]]:
         """The messages for every row of a step, with the row's key; none when the step is left out."""

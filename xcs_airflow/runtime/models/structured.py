@@ -117,6 +117,11 @@ def _narrowed(schema: Any, grammar: Grammar) -> dict[str, Any]:
     return result
 
 
+def contains_itself_at_root(schema: Mapping[str, Any]) -> bool:
+    """Whether a schema refers to itself as a whole, so that it means another thing inside a larger one."""
+    return "#" in _definitions_in(schema)
+
+
 def _contains_itself(schema: Mapping[str, Any]) -> bool:
     """Whether one of the definitions leads back to itself."""
     leads_to = {name: _definitions_in(part) for name, part in schema.get("$defs", {}).items()}
@@ -128,7 +133,7 @@ def _contains_itself(schema: Mapping[str, Any]) -> bool:
             ahead = {further for known in ahead for further in leads_to.get(known, ())} - seen
         if name in seen:
             return True
-    return "#" in _definitions_in(schema)
+    return contains_itself_at_root(schema)
 
 
 def _definitions_in(part: Any) -> set[str]:
