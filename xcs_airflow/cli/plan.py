@@ -7,12 +7,13 @@ from decimal import Decimal, InvalidOperation
 import click
 
 from xcs_airflow.cli import stages
-from xcs_airflow.cli.console import Command, exit_code, format_option, prices_option, progress, say_finding, show
+from xcs_airflow.cli.console import Command, exit_code, format_option, prices_option, progress, say_finding, show, show_json
 
 EXAMPLES = (
     "xcs plan pipeline.py:triage",
     "xcs plan pipeline.py:triage --no-passes",
     "xcs plan pipeline.py:triage --max-cost 5 --format json",
+    "xcs plan pipeline.py:triage --frontier",
 )
 
 
@@ -34,9 +35,18 @@ def _us_dollars(_: click.Context, __: click.Parameter, value: str | None) -> Dec
     "--passes/--no-passes", "is_optimised", default=True, help="Run the passes, or plan the pipeline as written.  [default: passes]"
 )
 @click.option("--max-cost", metavar="USD", callback=_us_dollars, help="End with exit code 1 if a run is expected to cost more.")
+@click.option("--frontier", "is_frontier", is_flag=True, help="Show the plans between which only a preference for money or time decides.")
 @prices_option
 @format_option
-def plan(pipeline: str | None, max_cost: Decimal | None, prices: str | None, format: str, *, is_optimised: bool) -> int:  # noqa: A002
+def plan(
+    pipeline: str | None,
+    max_cost: Decimal | None,
+    prices: str | None,
+    format: str,  # noqa: A002  # the option's name
+    *,
+    is_optimised: bool,
+    is_frontier: bool,
+) -> int:
     """Show what a run would do and cost.
 
     Asks no model and writes nothing. The JSON form is the same plan.json that every bundle holds.
@@ -46,6 +56,9 @@ def plan(pipeline: str | None, max_cost: Decimal | None, prices: str | None, for
 
     settings = stages.settings_here()
     spec = stages.the_one_spec(pipeline, settings)
+    if is_frontier:
+        _show_frontier(spec, prices or settings.prices, format)
+        return 0
     with progress() as report:
         report(f"planning {spec}")
         planned = stages.compile_pipeline(spec, prices or settings.prices, is_optimised=is_optimised)
@@ -54,3 +67,15 @@ def plan(pipeline: str | None, max_cost: Decimal | None, prices: str | None, for
     for finding in findings:
         say_finding(finding)
     return exit_code(findings) if max_cost is not None else 0
+
+
+def _show_frontier(spec: str, prices: str | None, format: str) -> None:  # noqa: A002  # the option's name
+    from xcs_airflow.plan.frontier_text import print_frontier  # noqa: PLC0415
+
+    with progress() as report:
+        report(f"planning {spec} in several ways")
+        name, plans = stages.frontier_of(spec, prices)
+    if format == "json":
+        show_json({"pipeline": name, "plans": [found.to_dict() for found in plans]})
+    else:
+        show(print_frontier(name, plans))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from xcs_airflow.exporting.settings import ProjectSettings
     from xcs_airflow.ir.graph import Graph
     from xcs_airflow.plan.cloud_graph import CloudGraph
+    from xcs_airflow.plan.frontier import Plan
 
 
 class Pipeline(Protocol):
@@ -167,6 +168,28 @@ def compile_pipeline(spec: str, prices: str | None, *, is_optimised: bool = True
     if is_optimised:
         graph = LLMGraphEnhancer(prices=book).enhance(graph, context)
     return Planned(pipeline, CloudExporter(book).export(graph), tuple(context.findings))
+
+
+def frontier_of(spec: str, prices: str | None) -> tuple[str, tuple[Plan, ...]]:
+    """The name of a PIPELINE argument, and the plans among which its cost and its time leave a choice.
+
+    Args:
+        spec: What stands on the command line.
+        prices: Path of a price file.
+
+    Raises:
+        XcsError: Something about it is wrong.
+    """
+    from xcs_airflow.cost.prices import PriceBook  # noqa: PLC0415
+    from xcs_airflow.passes import LLMGraphEnhancer  # noqa: PLC0415
+    from xcs_airflow.plan import CloudExporter  # noqa: PLC0415
+    from xcs_airflow.plan.frontier import frontier  # noqa: PLC0415
+
+    pipeline = load(spec)
+    with quiet_stdout():
+        graph = pipeline.graph()
+    book = PriceBook.load(None if prices is None else Path(prices))
+    return graph.name, frontier(graph, LLMGraphEnhancer(prices=book), CloudExporter(book))
 
 
 @dataclass(frozen=True)
