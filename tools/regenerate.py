@@ -46,7 +46,7 @@ def starter_bundle(starter: Path, target: str) -> dict[str, bytes]:
     from xcs_airflow.plan import CloudExporter
 
     pipeline = load_pipeline(str(starter / "pipeline.py"))
-    plan = CloudExporter().export(LLMGraphEnhancer().enhance(pipeline.graph()))
+    plan = CloudExporter(target=target).export(LLMGraphEnhancer(target=target).enhance(pipeline.graph()))
     return dict(assemble(plan, load_exporter(target), {}, pipeline.code()).files)
 
 

@@ -19,10 +19,24 @@ def test_the_plan_is_printed(run_xcs):
 
 
 def test_the_json_form_is_the_plan_that_bundles_hold(run_xcs, project):
-    result = run_xcs("plan", "pipeline.py:triage", "--format", "json")
+    result = run_xcs("plan", "pipeline.py:triage", "--target", "plain", "--format", "json")
     run_xcs("export", "pipeline.py", "-t", "plain")
     assert result.stdout == (project / "build" / "xcs" / "plain" / "triage" / "plan.json").read_text()
     jsonschema.validate(json.loads(result.stdout), json_schema())
+
+
+def test_a_plan_for_all_targets_alike_names_none(run_xcs):
+    assert "target" not in json.loads(run_xcs("plan", "pipeline.py:triage", "--format", "json").stdout)
+
+
+def test_a_plan_for_a_target_says_so_at_its_head(run_xcs):
+    assert "\nfor plain, " in run_xcs("plan", "pipeline.py:triage", "-t", "plain").stdout
+
+
+def test_a_plan_for_a_target_that_nobody_knows_is_refused(run_xcs):
+    result = run_xcs("plan", "pipeline.py:triage", "-t", "nowhere")
+    assert result.exit_code == 2
+    assert "nowhere" in result.stderr
 
 
 def test_without_passes_it_is_planned_as_written(run_xcs):

@@ -25,8 +25,10 @@ def plan(graph):
 
 
 def test_the_document_is_valid_against_the_published_schema(any_graph):
-    document = json.loads(CloudExporter().export(any_graph).to_json())
-    jsonschema.validate(document, json_schema(), jsonschema.Draft202012Validator)
+    for target in (None, "aws-batch"):
+        document = json.loads(CloudExporter(target=target).export(any_graph).to_json())
+        jsonschema.validate(document, json_schema(), jsonschema.Draft202012Validator)
+        assert document.get("target") == target
 
 
 def test_the_manifest_is_a_document_of_its_own(plan):

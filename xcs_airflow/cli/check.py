@@ -62,13 +62,14 @@ def check(pipelines: tuple[str, ...], targets: tuple[str, ...], prices: str | No
 def _check(spec: str, targets: Sequence[str], settings: ProjectSettings, prices: str | None, found: stages.Collector) -> dict[str, object]:
     from xcs_airflow.plan.gates import gate  # noqa: PLC0415
 
-    planned = stages.compile_pipeline(spec, prices)
+    source = stages.Source(spec, prices)
+    planned = source.planned()
     plan = planned.plan
     found.add([*planned.warnings, *gate(plan)])
     code = planned.pipeline.code()
     for target in targets:
         with found:
-            found.add(stages.render(planned, target, settings, code, Image()).warnings)
+            found.add(stages.render(source.planned(target), target, settings, code, Image()).warnings)
     return {"pipeline": plan.name, "operations": len(plan.operations), "tasks": len(plan.tasks), "targets": list(targets)}
 
 

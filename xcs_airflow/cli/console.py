@@ -51,6 +51,13 @@ def prices_option(function: _F) -> _F:
     )(function)
 
 
+def target_option(function: _F) -> _F:
+    """The option `--target TARGET` of commands that look at one plan."""
+    return click.option(
+        "-t", "--target", metavar="TARGET", help="Plan for airflow, aws-batch, cloud-run or a plugin's target.  [default: for all alike]"
+    )(function)
+
+
 class _WithExamples(click.Command):
     """Shows examples at the end of its help.
 

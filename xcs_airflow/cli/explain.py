@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from xcs_airflow.cli import stages
-from xcs_airflow.cli.console import Command, format_option, prices_option, show, show_json
+from xcs_airflow.cli.console import Command, format_option, prices_option, show, show_json, target_option
 from xcs_airflow.errors import CODES, ConfigError
 
 if TYPE_CHECKING:
@@ -54,9 +54,16 @@ EXAMPLES = (
 @click.command("explain", cls=Command, examples=EXAMPLES)
 @click.argument("subject", metavar="PIPELINE|CODE", required=False)
 @click.argument("operation", required=False)
+@target_option
 @prices_option
 @format_option
-def explain(subject: str | None, operation: str | None, prices: str | None, format: str) -> None:  # noqa: A002  # the option's name
+def explain(
+    subject: str | None,
+    operation: str | None,
+    target: str | None,
+    prices: str | None,
+    format: str,  # noqa: A002  # the option's name
+) -> None:
     """Say why an operation is planned as it is, or what an error code means.
 
     Without an OPERATION, every operation of the pipeline is explained.
@@ -69,7 +76,8 @@ def explain(subject: str | None, operation: str | None, prices: str | None, form
             show(_in_prose(facts))
         return
     settings = stages.settings_here()
-    plan = stages.compile_pipeline(stages.the_one_spec(subject, settings), prices or settings.prices).plan
+    spec = stages.the_one_spec(subject, settings)
+    plan = stages.compile_pipeline(spec, prices or settings.prices, target=stages.known_target(target)).plan
     chosen = _chosen(plan, operation)
     if format == "json":
         show_json({"pipeline": plan.name, "operations": [_as_json(plan, item) for item in chosen]})

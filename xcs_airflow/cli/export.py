@@ -93,14 +93,14 @@ def _render_all(specs: Sequence[str], targets: Sequence[str], settings: ProjectS
         for spec in specs:
             report(f"planning {spec}")
             with found:
-                planned = stages.compile_pipeline(spec, prices)
-                name = planned.plan.name
+                source = stages.Source(spec, prices)
+                name = source.pipeline.name
                 if spec_of.setdefault(name, spec) != spec:
                     raise ExportError.because("XCS514", name=name, places=f"{spec_of[name]} and {spec}")
-                code = planned.pipeline.code()
+                code = source.pipeline.code()
                 for target in targets:
                     with found:
-                        rendered.append(stages.render(planned, target, settings, code, image))
+                        rendered.append(stages.render(source.planned(target), target, settings, code, image))
     found.raise_errors()
     return rendered
 
@@ -154,6 +154,5 @@ def _warnings(rendered: Iterable[Rendered]) -> list[Finding]:
     """What is worth knowing. A budget that is not kept is, too: it stops `xcs check`, not an export."""
     from xcs_airflow.plan.gates import gate  # noqa: PLC0415
 
-    plans = {item.plan.name: item.plan for item in rendered}
-    gates = [replace(finding, severity="warning") for plan in plans.values() for finding in gate(plan)]
+    gates = [replace(finding, severity="warning") for item in rendered for finding in gate(item.plan)]
     return list(dict.fromkeys([*gates, *(finding for item in rendered for finding in item.warnings)]))

@@ -7,7 +7,7 @@ from decimal import Decimal, InvalidOperation
 import click
 
 from xcs_airflow.cli import stages
-from xcs_airflow.cli.console import Command, exit_code, format_option, prices_option, progress, say_finding, show, show_json
+from xcs_airflow.cli.console import Command, exit_code, format_option, prices_option, progress, say_finding, show, show_json, target_option
 
 EXAMPLES = (
     "xcs plan pipeline.py:triage",
@@ -36,11 +36,13 @@ def _us_dollars(_: click.Context, __: click.Parameter, value: str | None) -> Dec
 )
 @click.option("--max-cost", metavar="USD", callback=_us_dollars, help="End with exit code 1 if a run is expected to cost more.")
 @click.option("--frontier", "is_frontier", is_flag=True, help="Show the plans between which only a preference for money or time decides.")
+@target_option
 @prices_option
 @format_option
 def plan(
     pipeline: str | None,
     max_cost: Decimal | None,
+    target: str | None,
     prices: str | None,
     format: str,  # noqa: A002  # the option's name
     *,
@@ -49,7 +51,7 @@ def plan(
 ) -> int:
     """Show what a run would do and cost.
 
-    Asks no model and writes nothing. The JSON form is the same plan.json that every bundle holds.
+    Asks no model and writes nothing. The JSON form is the plan.json that bundles hold, if the target is named.
     """
     from xcs_airflow.plan.gates import gate  # noqa: PLC0415
     from xcs_airflow.plan.text import print_plan  # noqa: PLC0415
@@ -57,11 +59,13 @@ def plan(
     settings = stages.settings_here()
     spec = stages.the_one_spec(pipeline, settings)
     if is_frontier:
+        if target is not None:
+            raise click.UsageError("--frontier looks at all targets alike: leave --target out")
         _show_frontier(spec, prices or settings.prices, format)
         return 0
     with progress() as report:
         report(f"planning {spec}")
-        planned = stages.compile_pipeline(spec, prices or settings.prices, is_optimised=is_optimised)
+        planned = stages.compile_pipeline(spec, prices or settings.prices, is_optimised=is_optimised, target=stages.known_target(target))
     findings = [*planned.warnings, *gate(planned.plan, max_cost)]
     show(planned.plan.to_json().rstrip("\n") if format == "json" else print_plan(planned.plan))
     for finding in findings:

@@ -102,6 +102,17 @@ def the_one_spec(spec: str | None, settings: ProjectSettings) -> str:
     return chosen[0]
 
 
+def known_target(name: str | None) -> str | None:
+    """The target itself, if an exporter has this name or there is none to look for.
+
+    Raises:
+        ExportError: No exporter is called so.
+    """
+    from xcs_airflow.exporting.registry import load_exporter  # noqa: PLC0415
+
+    return None if name is None else load_exporter(name).name
+
+
 def load(spec: str) -> Pipeline:
     """The pipeline of a PIPELINE argument: `file.py:function`, `package.module:function`, or a graph as JSON.
 
@@ -145,29 +156,60 @@ class Planned:
     warnings: tuple[Finding, ...] = ()
 
 
-def compile_pipeline(spec: str, prices: str | None, *, is_optimised: bool = True) -> Planned:
+def compile_pipeline(spec: str, prices: str | None, *, is_optimised: bool = True, target: str | None = None) -> Planned:
     """A PIPELINE argument, all the way to its plan.
 
     Args:
         spec: What stands on the command line.
         prices: Path of a price file.
         is_optimised: Whether the passes run.
+        target: For which platform; None for all alike.
 
     Raises:
         XcsError: Something about it is wrong.
     """
-    from xcs_airflow.cost.prices import PriceBook  # noqa: PLC0415
-    from xcs_airflow.passes import LLMGraphEnhancer, PassContext  # noqa: PLC0415
-    from xcs_airflow.plan import CloudExporter  # noqa: PLC0415
+    return Source(spec, prices).planned(target, is_optimised=is_optimised)
 
-    pipeline = load(spec)
-    with quiet_stdout():
-        graph = pipeline.graph()
-    book = PriceBook.load(None if prices is None else Path(prices))
-    context = PassContext(prices=book, policy=graph.policy)
-    if is_optimised:
-        graph = LLMGraphEnhancer(prices=book).enhance(graph, context)
-    return Planned(pipeline, CloudExporter(book).export(graph), tuple(context.findings))
+
+class Source:
+    """A pipeline that is traced once and planned for each of its targets.
+
+    Args:
+        spec: What stands on the command line.
+        prices: Path of a price file.
+
+    Attributes:
+        pipeline: What it names.
+
+    Raises:
+        XcsError: There is no such pipeline, or its price file is not valid.
+    """
+
+    def __init__(self, spec: str, prices: str | None) -> None:
+        from xcs_airflow.cost.prices import PriceBook  # noqa: PLC0415
+
+        self.pipeline = load(spec)
+        with quiet_stdout():
+            self._graph = self.pipeline.graph()
+        self._prices = PriceBook.load(None if prices is None else Path(prices))
+
+    def planned(self, target: str | None = None, *, is_optimised: bool = True) -> Planned:
+        """Its plan for a target, or for all alike.
+
+        Args:
+            target: The name of an exporter.
+            is_optimised: Whether the passes run.
+
+        Raises:
+            XcsError: Something about it is wrong.
+        """
+        from xcs_airflow.passes import LLMGraphEnhancer, PassContext  # noqa: PLC0415
+        from xcs_airflow.plan import CloudExporter  # noqa: PLC0415
+
+        context, graph = PassContext(prices=self._prices, policy=self._graph.policy, target=target), self._graph
+        if is_optimised:
+            graph = LLMGraphEnhancer(prices=self._prices).enhance(graph, context)
+        return Planned(self.pipeline, CloudExporter(self._prices, target=target).export(graph), tuple(context.findings))
 
 
 def frontier_of(spec: str, prices: str | None) -> tuple[str, tuple[Plan, ...]]:

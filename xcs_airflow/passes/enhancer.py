@@ -22,12 +22,14 @@ class LLMGraphEnhancer:
     Attributes:
         prices: The price book; None takes that of the pinned data.
         passes: What to run, in order.
+        target: For which platform, as after `--target`; None optimises for all alike.
         observers: Who watches.
     """
 
     prices: PriceBook | None = None
     passes: Sequence[Pass] = PASSES
     observers: Sequence[Observer] = (Verify(),)
+    target: str | None = None
 
     def enhance(self, graph: Graph, context: PassContext | None = None) -> Graph:
         """The optimised graph, with a decision for everything that was considered.
@@ -42,5 +44,5 @@ class LLMGraphEnhancer:
             GraphError: The graph is not well formed; the error carries every finding.
         """
         check(graph)
-        context = context or PassContext(prices=self.prices)
+        context = context or PassContext(prices=self.prices, target=self.target)
         return run_passes(graph, self.passes, context, self.observers)

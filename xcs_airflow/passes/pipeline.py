@@ -71,12 +71,14 @@ class PassContext:
     Attributes:
         prices: The price book; None takes that of the pinned data.
         policy: What to optimise for; None takes the graph's.
+        target: For which platform, as after `--target`; None when it is not known.
         decisions: What was decided so far.
         findings: What went wrong with passes; warnings only.
     """
 
     prices: PriceBook | None = None
     policy: PipelinePolicy | None = None
+    target: str | None = None
     decisions: list[Decision] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     _known: dict[int, tuple[Graph, Estimates]] = field(default_factory=dict, init=False, repr=False)

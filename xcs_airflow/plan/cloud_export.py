@@ -31,10 +31,12 @@ class CloudExporter:
 
     Args:
         prices: The price book; by default that of the pinned price data.
+        target: For which platform the graph was optimised; None for all alike.
     """
 
-    def __init__(self, prices: PriceBook | None = None) -> None:
+    def __init__(self, prices: PriceBook | None = None, *, target: str | None = None) -> None:
         self._prices = prices
+        self._target = target
 
     def export(self, graph: Graph) -> CloudGraph:
         """The plan of a graph.
@@ -51,6 +53,7 @@ class CloudExporter:
         return CloudGraph(
             name=graph.name,
             source=graph.source,
+            target=self._target,
             graph_digest=manifest.graph_digest,
             policy=graph.policy,
             parameters=graph.parameters,

@@ -164,6 +164,7 @@ class CloudGraph(Frozen):
         schema_version: Of this document.
         name: The pipeline's name.
         source: `file:line` where it was written.
+        target: For which platform it was made; None, and left out of `plan.json`, when it suits all alike.
         graph_digest: SHA-256 of the graph it was lowered from.
         policy: Schedule, budget, deadline and objective.
         parameters: What a run may set.
@@ -179,6 +180,7 @@ class CloudGraph(Frozen):
     schema_version: Literal[1] = PLAN_VERSION
     name: str
     source: str | None = None
+    target: str | None = None
     graph_digest: str
     policy: PipelinePolicy
     parameters: tuple[ParameterSpec, ...] = ()
@@ -198,7 +200,7 @@ class CloudGraph(Frozen):
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form: `plan.json`."""
-        return self.model_dump(mode="json")
+        return self.model_dump(mode="json", exclude={"target"} if self.target is None else None)
 
     def to_json(self) -> str:
         """`plan.json` as text: sorted keys, the same bytes every time."""

@@ -101,6 +101,7 @@ def _head(plan: CloudGraph) -> Iterator[str]:
     tokens = f"{totals.input_tokens.expected:,.0f} tokens in and {totals.output_tokens.expected:,.0f} out"
     yield f"{change(totals.calls_before, totals.calls)} model calls, {tokens}, {duration_range(totals.duration_s)}"
     facts = [
+        f"for {plan.target}" if plan.target else "",
         f"{_count(totals.tasks, 'task')} in {_count(totals.starts, 'start')}",
         f"runs at {policy.schedule} ({policy.timezone})" if policy.schedule else "",
         f"budget {usd(policy.budget_usd)} USD" if policy.budget_usd is not None else "",

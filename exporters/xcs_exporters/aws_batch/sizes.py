@@ -1,16 +1,18 @@
-"""Which sizes a job can have on AWS Batch: the Fargate table and the GPU instance families, both dated data files.
+"""Which sizes a job can have on AWS Batch, as Batch wants them written: Fargate's pairs, and instances with a GPU.
 
-It knows sizes; it does not know tasks or job definitions.
+It knows how sizes are written and rounded up; the tables are those that plans are priced with.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
-from typing import Any
+
+from xcs_airflow.cost.compute import platforms
+
+_PLATFORM = "aws-batch"
+_DEFAULT_GPU = "nvidia-l4"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,7 @@ class GpuFamily:
 @cache
 def fargate_sizes() -> Mapping[str, tuple[int, ...]]:
     """The memory sizes in MiB of every Fargate vCPU size, smallest first."""
-    table: dict[str, list[int]] = _data("fargate_sizes.json")["memory_mib_by_vcpu"]
-    return {vcpu: tuple(sizes) for vcpu, sizes in table.items()}
+    return {f"{size.cpu:g}": size.memory_mib for size in platforms()[_PLATFORM].sizes}
 
 
 def fargate_size(cpu: float, memory_mib: int) -> FargateSize | None:
@@ -65,20 +66,13 @@ def is_fargate_size(vcpu: str, memory_mib: str) -> bool:
 @cache
 def gpu_families() -> Mapping[str, GpuFamily]:
     """Accelerator to the instances that have it."""
-    table: dict[str, dict[str, Any]] = _data("gpu_families.json")["families"]
-    return {name: GpuFamily(name, row["family"], row["most_gpus"]) for name, row in table.items()}
+    return {gpu.name: GpuFamily(gpu.name, gpu.family, gpu.most) for gpu in platforms()[_PLATFORM].gpus if gpu.family is not None}
 
 
 def gpu_family(accelerator: str | None) -> GpuFamily | None:
     """The instances with an accelerator; None when it is not known.
 
     Args:
-        accelerator: As in `nvidia-l4`; None takes the table's default.
+        accelerator: As in `nvidia-l4`; None takes the default.
     """
-    return gpu_families().get(accelerator or _data("gpu_families.json")["default"])
-
-
-@cache
-def _data(name: str) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(files(__package__).joinpath("data", name).read_text(encoding="utf-8"))
-    return document
+    return gpu_families().get(accelerator or _DEFAULT_GPU)

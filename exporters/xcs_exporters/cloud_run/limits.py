@@ -1,6 +1,6 @@
-"""What the platform allows, read from `limits.toml`: sizes of containers, and numbers that must not be exceeded.
+"""What the platform allows: sizes of containers, which plans are priced with, too, and the numbers of `limits.toml`.
 
-It knows the table; it does not know plans or files.
+It knows the tables; it does not know plans or files.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from xcs_airflow.cost.compute import platforms
 from xcs_airflow.ir.operation import Resources
+
+_PLATFORM = "cloud-run"
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ def limit(name: str) -> int:
 
 def gpu_types() -> list[str]:
     """The accelerators a job can have."""
-    return sorted(_table()["gpus"])
+    return sorted(platforms()[_PLATFORM].gpu_by_name)
 
 
 def smallest_size(need: Resources) -> Size | None:
@@ -44,14 +47,9 @@ def smallest_size(need: Resources) -> Size | None:
     Args:
         need: What the task asks for; with a GPU, the least that accelerator takes is added.
     """
-    cpu, memory_mib = need.cpu, need.memory_mib
-    if need.gpu:
-        least = _table()["gpus"][need.gpu_type or gpu_types()[0]]
-        cpu, memory_mib = max(cpu, least["cpu"]), max(memory_mib, least["memory_mib"])
-    for row in _table()["sizes"]:
-        if row["cpu"] >= cpu and row["memory_mib"]["most"] >= memory_mib:
-            return Size(row["cpu"], max(memory_mib, row["memory_mib"]["least"]))
-    return None
+    kind = (need.gpu_type or gpu_types()[0]) if need.gpu else None
+    size = platforms()[_PLATFORM].size_for(need.model_copy(update={"gpu_type": kind}))
+    return None if size is None else Size(int(size.cpu), size.memory_mib)
 
 
 def is_size(size: Size) -> bool:
@@ -61,8 +59,8 @@ def is_size(size: Size) -> bool:
 
 def largest_size() -> Size:
     """The last row of the table."""
-    row = _table()["sizes"][-1]
-    return Size(row["cpu"], row["memory_mib"]["most"])
+    row = platforms()[_PLATFORM].sizes[-1]
+    return Size(int(row.cpu), row.memory_mib[-1])
 
 
 @cache
