@@ -52,11 +52,12 @@ def starter_bundle(starter: Path, target: str) -> dict[str, bytes]:
 
 def schemas() -> dict[str, object]:
     """The published JSON Schemas by name."""
+    from xcs_airflow.cost.profile import json_schema as profile_schema
     from xcs_airflow.ir.serde import json_schema as graph_schema
     from xcs_airflow.manifest import json_schema as manifest_schema
     from xcs_airflow.plan.cloud_graph import json_schema as plan_schema
 
-    return {"graph": graph_schema(), "manifest": manifest_schema(), "plan": plan_schema()}
+    return {"graph": graph_schema(), "manifest": manifest_schema(), "plan": plan_schema(), "profile": profile_schema()}
 
 
 def doc_files() -> Iterator[tuple[str, bytes]]:

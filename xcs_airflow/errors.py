@@ -79,6 +79,7 @@ CODES: dict[str, Code] = {
     "XCS403": Code("the price file {file} is not valid: {reason}", "see docs/costs.md for the format"),
     "XCS404": Code("the expected duration of {expected} is over the deadline of {deadline}", "raise the deadline or the number of shards"),
     "XCS405": Code("the worst-case cost of {high} USD is over the budget of {budget} USD", "the expected cost is within it"),
+    "XCS406": Code("the profile {file} cannot be used: {reason}", "move it away, or name another with --profile; --no-profile does without"),
     # 5xx: exporters and bundles
     "XCS501": Code("there is no exporter named {name!r}", "{nearest}"),
     "XCS502": Code("{target} cannot do {feature}: {reason}", "{instead}"),

@@ -13,9 +13,13 @@ from typing import Any, Literal
 
 from pydantic import Field, JsonValue
 
+from xcs_airflow.canonical import digest
 from xcs_airflow.values import Frozen, Prompt, Value
 
 MANIFEST_VERSION: Literal[1] = 1
+
+_SHAPE_DIGITS = 16
+"""Of 64 bits: enough to tell the versions of one prompt apart."""
 
 Collect = Literal["map", "flat_map", "filter"]
 """What a mapped operation does with the result of one item: keep it, spread the list it is, or keep the item if it is true."""
@@ -67,6 +71,44 @@ class ModelCall(Frozen):
     max_tokens: int | None = None
     seed: int | None = None
     pack: int = Field(default=1, ge=1)
+
+    @cached_property
+    def shape(self) -> str:
+        """Digest of what its requests have in common; measurements of requests of another shape tell nothing about it."""
+        return shape_of_request(
+            model=self.model,
+            prompt=self.prompt,
+            prompt_func=self.prompt_func,
+            output_schema=self.output_schema,
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+            seed=self.seed,
+        )
+
+
+def shape_of_request(
+    *,
+    model: str,
+    prompt: Prompt | None,
+    prompt_func: str | None,
+    output_schema: dict[str, JsonValue] | None,
+    temperature: float | None,
+    max_tokens: int | None,
+    seed: int | None,
+) -> str:
+    """Digest of what decides how long requests and answers of one operation are, but for its inputs.
+
+    Args:
+        model: Who is asked.
+        prompt: The prompt as data.
+        prompt_func: Address of the function that writes it.
+        output_schema: JSON Schema of the answer.
+        temperature: Sampling temperature.
+        max_tokens: Longest answer in tokens.
+        seed: Sampling seed.
+    """
+    written = None if prompt is None else prompt.model_dump(mode="json")
+    return digest([model, written, prompt_func, output_schema, temperature, max_tokens, seed])[:_SHAPE_DIGITS]
 
 
 class CacheRule(Frozen):

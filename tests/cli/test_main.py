@@ -39,7 +39,7 @@ def test_the_version_is_printed(run_xcs):
     assert run_xcs("--version").stdout == f"xcs-airflow {tool_version()}\n"
 
 
-@pytest.mark.parametrize("document", ["graph", "manifest", "plan"])
+@pytest.mark.parametrize("document", ["graph", "manifest", "plan", "profile"])
 def test_schemas_are_printed(run_xcs, document):
     jsonschema.Draft202012Validator.check_schema(json.loads(run_xcs("schema", document).stdout))
 

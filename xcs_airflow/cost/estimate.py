@@ -11,11 +11,13 @@ from decimal import Decimal
 from math import ceil
 
 from xcs_airflow.cost.assumptions import Assumed
-from xcs_airflow.cost.figures import Figure, GraphEstimate, Money, OperationEstimate
+from xcs_airflow.cost.figures import Figure, GraphEstimate, MeasuredOperation, Money, OperationEstimate
 from xcs_airflow.cost.flow import Flow, Runs
+from xcs_airflow.cost.history import Histories, History
 from xcs_airflow.cost.latency import call_latency, calls_at_a_time, function_latency, goes_through_batch_api
 from xcs_airflow.cost.packing import packed, shared_tokens
 from xcs_airflow.cost.prices import PriceBook
+from xcs_airflow.cost.profile import PipelineProfile
 from xcs_airflow.cost.simulation import Calls, RateLimit, Stage, Work, simulate
 from xcs_airflow.cost.tasks import TaskOrder
 from xcs_airflow.cost.tokens import CallTokens, call_tokens
@@ -26,8 +28,14 @@ from xcs_airflow.ir.operation import Operation
 _NOTHING = Figure.exactly(0, "none")
 
 
-def estimate(graph: Graph, prices: PriceBook | None = None, *, limits: Mapping[str, RateLimit] | None = None) -> GraphEstimate:
-    """What a run is expected to do, with an empty cache.
+def estimate(
+    graph: Graph,
+    prices: PriceBook | None = None,
+    profile: PipelineProfile | None = None,
+    *,
+    limits: Mapping[str, RateLimit] | None = None,
+) -> GraphEstimate:
+    """What a run is expected to do: with an empty cache, unless earlier runs tell how much of it comes from there.
 
     An operation of a batch group shares its group's calls in flight: its `duration_s` is its part of the group's duration, so
     the parts add up to the whole.
@@ -35,6 +43,7 @@ def estimate(graph: Graph, prices: PriceBook | None = None, *, limits: Mapping[s
     Args:
         graph: A well-formed graph.
         prices: The price book; by default that of the pinned data.
+        profile: What earlier runs measured; None when nothing was.
         limits: What providers allow, by their names; who is not named has no limit.
 
     Raises:
@@ -43,7 +52,7 @@ def estimate(graph: Graph, prices: PriceBook | None = None, *, limits: Mapping[s
     book = prices or PriceBook.load()
     assumed = Assumed()
     ordered = toposort(graph)
-    works = _works(graph, ordered, book, assumed)
+    works = _works(graph, ordered, book, profile, assumed)
     order = TaskOrder(ordered)
     members: dict[int, list[_Work]] = {}
     for operation in ordered:
@@ -62,6 +71,7 @@ def estimate(graph: Graph, prices: PriceBook | None = None, *, limits: Mapping[s
         duration_s=_makespan(order, tasks, limits or {}),
         assumptions=assumed.sentences(),
         prices=book.source,
+        measured=tuple(known for operation in graph if (known := works[operation.id].measured) is not None),
     )
 
 
@@ -83,6 +93,8 @@ class _Work:
         latency_s: Of one call, or of one run of a plain function.
         items: Of its result.
         distinct: Of its result.
+        live: How many calls are made, some of the answers coming from the cache; None when nobody has measured that.
+        history: What earlier runs say; None when they say nothing.
     """
 
     operation: Operation
@@ -93,6 +105,18 @@ class _Work:
     latency_s: Figure
     items: int | None
     distinct: int | None
+    live: Figure | None = None
+    history: History | None = None
+
+    @property
+    def made(self) -> Figure:
+        """How many calls or runs take time and money."""
+        return self.live or Figure.exactly(self.rounds)
+
+    @property
+    def measured(self) -> MeasuredOperation | None:
+        """What is told of its history."""
+        return None if self.history is None else self.history.measured(self.made)
 
     @property
     def rounds(self) -> int:
@@ -106,8 +130,8 @@ class _Work:
             operation=self.operation.id,
             calls_before=0 if self.tokens is None else self.runs.items,
             calls=self.calls,
-            input_tokens=_all_calls(self.operation, tokens.input, self.calls),
-            output_tokens=_all_calls(self.operation, tokens.output, self.calls),
+            input_tokens=_all_calls(self.operation, tokens.input, self.made),
+            output_tokens=_all_calls(self.operation, tokens.output, self.made),
             cost_usd=self.cost_usd,
             call_latency_s=self.latency_s,
             duration_s=duration,
@@ -116,32 +140,61 @@ class _Work:
         )
 
 
-def _works(graph: Graph, ordered: Sequence[Operation], prices: PriceBook, assumed: Assumed) -> dict[str, _Work]:
-    flow = Flow(graph, assumed)
-    return {operation.id: _work(operation, flow, prices, assumed) for operation in ordered}
+def _works(
+    graph: Graph, ordered: Sequence[Operation], prices: PriceBook, profile: PipelineProfile | None, assumed: Assumed
+) -> dict[str, _Work]:
+    histories = Histories(profile, assumed)
+    flow = Flow(graph, assumed, histories)
+    return {operation.id: _work(operation, flow, prices, histories, assumed) for operation in ordered}
 
 
-def _work(operation: Operation, flow: Flow, prices: PriceBook, assumed: Assumed) -> _Work:
+def _work(operation: Operation, flow: Flow, prices: PriceBook, histories: Histories, assumed: Assumed) -> _Work:
     runs = flow.runs(operation)
     if not isinstance(operation, LLMOperation):
         size = flow.add(operation, runs)
-        return _Work(operation, runs, 0, None, Money(), function_latency(operation, assumed), size.items, size.distinct)
-    tokens = call_tokens(operation, lambda: flow.input_tokens(operation), assumed)
-    answer = tokens.output
-    is_remembered = operation.cache is not None and operation.func is None
-    calls = min(runs.items, runs.distinct) if is_remembered and runs.distinct is not None else runs.items
-    if operation.items_per_request > 1:
-        tokens = packed(operation, tokens, shared_tokens(operation, flow.input_tokens(operation)), assumed)
-        calls = ceil(calls / operation.items_per_request)
-    cost = _cost_of_call(operation, tokens, prices).times(calls)
-    latency = call_latency(operation, tokens.output, assumed)
+        latency = function_latency(operation, assumed, histories.function_s(operation, runs.items))
+        return _Work(operation, runs, 0, None, Money(), latency, size.items, size.distinct)
+    history = histories.of(operation)
+    calls = _calls_of(operation, runs)
+    tokens, answer = _tokens_of(operation, flow, history, calls, assumed)
+    live = None
+    if history is not None:
+        live = history.live_calls(calls, is_remembered=_is_remembered(operation))
+        if _is_remembered(operation):
+            assumed.use("profile_hits", operation.id)
+    one = _cost_of_call(operation, tokens, prices, 0.0 if history is None else history.cached_share)
+    cost = one.times(calls) if live is None else one.times_each(live)
+    is_same = history is not None and history.pack == operation.items_per_request
+    latency = call_latency(operation, tokens.output, assumed, history.call_s if history is not None and is_same else None)
     size = flow.add(operation, runs, answer)
     if operation.when is not None:  # At best it is skipped.
         cost = cost.model_copy(update={"low": Decimal(0)})
-    return _Work(operation, runs, calls, tokens, cost, latency, size.items, size.distinct)
+    return _Work(operation, runs, calls, tokens, cost, latency, size.items, size.distinct, live, history)
 
 
-def _cost_of_call(operation: LLMOperation, tokens: CallTokens, prices: PriceBook) -> Money:
+def _is_remembered(operation: LLMOperation) -> bool:
+    return operation.cache is not None and operation.func is None
+
+
+def _calls_of(operation: LLMOperation, runs: Runs) -> int:
+    """How many calls are made with an empty cache."""
+    asked = min(runs.items, runs.distinct) if _is_remembered(operation) and runs.distinct is not None else runs.items
+    return ceil(asked / operation.items_per_request)
+
+
+def _tokens_of(operation: LLMOperation, flow: Flow, history: History | None, calls: int, assumed: Assumed) -> tuple[CallTokens, Figure]:
+    """The tokens of one call, and those of the answer for one item. What was measured of single items is put together in packs."""
+    known = (None, None) if history is None else (history.input_tokens(calls), history.output_tokens(calls))
+    tokens = call_tokens(operation, lambda: flow.input_tokens(operation), assumed, known)
+    together = operation.items_per_request
+    if together == 1:
+        return tokens, tokens.output
+    if history is not None and history.pack == together:
+        return tokens, tokens.output.times(1 / together)
+    return packed(operation, tokens, shared_tokens(operation, flow.input_tokens(operation)), assumed), tokens.output
+
+
+def _cost_of_call(operation: LLMOperation, tokens: CallTokens, prices: PriceBook, cached_share: float) -> Money:
     data, is_batch = operation.metadata, goes_through_batch_api(operation)
     if data.estimated_cost_usd is not None:
         # What the author gave is the price of one item, and nobody knows what a request for many costs less.
@@ -150,17 +203,17 @@ def _cost_of_call(operation: LLMOperation, tokens: CallTokens, prices: PriceBook
         )
     model = priced_model(data)
     amounts = {
-        end: prices.price(model, round(getattr(tokens.input, end)), round(getattr(tokens.output, end)), is_batch=is_batch)
-        for end in ("low", "expected", "high")
+        end: prices.mean_price(model, into, out, 0.0 if end == "high" else into * cached_share, is_batch=is_batch)
+        for end, into, out in ((end, getattr(tokens.input, end), getattr(tokens.output, end)) for end in ("low", "expected", "high"))
     }
     if any(amount is None for amount in amounts.values()):
         return Money(unknown=(model,))
     return Money(**amounts)
 
 
-def _all_calls(operation: Operation, figure: Figure, calls: int) -> Figure:
-    low = 0 if operation.when is not None else figure.low * calls
-    return Figure(low=low, expected=figure.expected * calls, high=figure.high * calls, source=figure.source)
+def _all_calls(operation: Operation, figure: Figure, calls: Figure) -> Figure:
+    low = 0 if operation.when is not None else figure.low * calls.low
+    return Figure(low=low, expected=figure.expected * calls.expected, high=figure.high * calls.high, source=figure.source)
 
 
 def _stages_of(members: Sequence[_Work]) -> list[list[_Work]]:
@@ -217,7 +270,7 @@ def _calls(work: _Work) -> tuple[Calls, Calls, Calls]:
     provider = work.operation.metadata.provider_name if isinstance(work.operation, LLMOperation) else ""
     tokens, latency = work.tokens or CallTokens(_NOTHING, _NOTHING), work.latency_s
     low, expected, high = (
-        Calls(work.rounds, getattr(latency, end), getattr(tokens.input, end) + getattr(tokens.output, end), provider)
+        Calls(getattr(work.made, end), getattr(latency, end), getattr(tokens.input, end) + getattr(tokens.output, end), provider)
         for end in ("low", "expected", "high")
     )
     return low if work.operation.when is None else Calls(0, 0.0), expected, high

@@ -83,6 +83,14 @@ class Money(Frozen):
         """Each end multiplied."""
         return Money(low=self.low * factor, expected=self.expected * factor, high=self.high * factor, unknown=self.unknown)
 
+    def times_each(self, factor: Figure) -> Money:
+        """Each end multiplied by the same end of a figure."""
+        low, expected, high = (
+            amount * Decimal(f"{end:.{_DECIMALS}f}")
+            for amount, end in ((self.low, factor.low), (self.expected, factor.expected), (self.high, factor.high))
+        )
+        return Money(low=low, expected=expected, high=high, unknown=self.unknown)
+
     @staticmethod
     def total(amounts: Iterable[Money]) -> Money:
         """The ends added up; what is unknown in any part is unknown in the sum."""
@@ -139,6 +147,48 @@ class PriceSource(Frozen):
     overrides: str | None = None
 
 
+class Spread(Frozen):
+    """How a measured number is spread.
+
+    Attributes:
+        p50: Half of the numbers are not greater.
+        p90: Nine in ten are not greater.
+        mean: Their mean.
+    """
+
+    p50: float
+    p90: float
+    mean: float
+
+
+class MeasuredOperation(Frozen):
+    """What earlier runs measured of one operation that asks a model, as far as a plan relies on it.
+
+    Attributes:
+        operation: Its id.
+        runs: In how many runs.
+        calls: How many answered calls.
+        live_calls: How many calls a run is expected to make: at best all answers come from the cache, at worst none.
+        input_tokens: Of one call; None when nobody counted.
+        output_tokens: Of one call; None when nobody counted.
+        call_s: Seconds of one live call; None when none was timed.
+        distinct_share: Which share of the requests were different ones; None when all answers came from the cache.
+        hit_share: Which share of the answers came from the cache.
+        cached_share: Which share of the input tokens the provider had in its own prompt cache.
+    """
+
+    operation: str
+    runs: int
+    calls: int
+    live_calls: Figure
+    input_tokens: Spread | None = None
+    output_tokens: Spread | None = None
+    call_s: Spread | None = None
+    distinct_share: float | None = None
+    hit_share: float = 0.0
+    cached_share: float = 0.0
+
+
 class GraphEstimate(Frozen):
     """What a run is expected to do.
 
@@ -152,6 +202,7 @@ class GraphEstimate(Frozen):
         duration_s: Along the longest path.
         assumptions: What was guessed, in sentences.
         prices: Where prices come from.
+        measured: What earlier runs measured and the estimate relies on.
     """
 
     operations: tuple[OperationEstimate, ...]
@@ -163,6 +214,7 @@ class GraphEstimate(Frozen):
     duration_s: Figure
     assumptions: tuple[str, ...] = ()
     prices: PriceSource
+    measured: tuple[MeasuredOperation, ...] = ()
 
     def of(self, operation_id: str) -> OperationEstimate:
         """The estimate of one operation."""

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from xcs_airflow.canonical import canonical_json
 from xcs_airflow.cost.assumptions import Assumed, rows
 from xcs_airflow.cost.figures import Figure
+from xcs_airflow.cost.history import Histories
 from xcs_airflow.cost.tokens import text_tokens
 from xcs_airflow.ir.collection import Collection, mapped_sources, result_collection
 from xcs_airflow.ir.graph import Graph
@@ -53,9 +54,11 @@ class Flow:
     Args:
         graph: Whose results.
         assumed: Takes note of what is guessed.
+        histories: What earlier runs measured; what is declared about numbers of items goes before it.
     """
 
-    def __init__(self, graph: Graph, assumed: Assumed) -> None:
+    def __init__(self, graph: Graph, assumed: Assumed, histories: Histories | None = None) -> None:
+        self._histories = histories or Histories(None, assumed)
         self._defaults = {spec.name: spec.default for spec in graph.parameters if spec.has_default}
         self._assumed = assumed
         self._sizes: dict[str, Size] = {}
@@ -69,8 +72,18 @@ class Flow:
         sizes = {name: self._list_size(operation, operation.inputs[name]) for name in sources if name in operation.inputs}
         known = [size.items for size in sizes.values() if size.items is not None]
         items = min(known) if known else self._unknown_items(operation)
-        distinct = _together([(sources[name].origin, size.distinct) for name, size in sizes.items()])
+        distinct = self._measured_distinct(operation, items)
+        if distinct is None:
+            distinct = _together([(sources[name].origin, size.distinct) for name, size in sizes.items()])
         return Runs(items, None if distinct is None else min(distinct, items))
+
+    def _measured_distinct(self, operation: Operation, items: int) -> int | None:
+        """Of so many inputs, how many different ones earlier runs let expect, rounded up."""
+        history = self._histories.of(operation)
+        if history is None or history.distinct is None:
+            return None
+        different, asked = history.distinct
+        return -(-items * different // asked)
 
     def input_tokens(self, operation: Operation) -> dict[str, Figure]:
         """The tokens of every input in one run."""
@@ -88,8 +101,9 @@ class Flow:
         if operation.is_mapped:
             size = self._mapped_size(operation, runs, item)
         else:
-            part = item.tokens.times(1 / operation.items) if answer is not None and operation.items else item.tokens
-            size = item._replace(items=operation.items, distinct=operation.distinct_items, tokens=part)
+            items = operation.items if operation.items is not None else self._histories.items(operation)
+            part = item.tokens.times(1 / items) if answer is not None and items else item.tokens
+            size = item._replace(items=items, distinct=operation.distinct_items, tokens=part)
         self._sizes[operation.id] = size
         self._collections[operation.id] = result_collection(operation, self._collections)
         return size
@@ -107,6 +121,11 @@ class Flow:
 
     def _factor(self, operation: Operation) -> float:
         """How many items of the result come from one item."""
+        value = operation.inputs.get(operation.map_over[0])
+        if operation.collect != "map" and isinstance(value, Ref):
+            measured = self._histories.factor(operation, value.operation)
+            if measured is not None:
+                return measured
         if operation.collect == "filter":
             return self._assumed.use("filter_selectivity", operation.id).expected
         return self._assumed.use("flat_map_factor", operation.id).expected if operation.collect == "flat_map" else 1
@@ -128,6 +147,9 @@ class Flow:
     def _unknown_items(self, operation: Operation) -> int:
         if operation.items is not None and operation.collect == "map":
             return operation.items
+        measured = self._histories.rows(operation)
+        if measured is not None:
+            return measured
         return round(self._assumed.use("items_per_list", operation.id).expected)
 
     def _tokens(self, operation: Operation, value: Value, *, each: bool) -> Figure:

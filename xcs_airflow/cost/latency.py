@@ -11,14 +11,17 @@ from xcs_airflow.ir.llm_ops import LLMOperation
 from xcs_airflow.ir.operation import Operation
 
 
-def call_latency(operation: LLMOperation, output_tokens: Figure, assumed: Assumed) -> Figure:
+def call_latency(operation: LLMOperation, output_tokens: Figure, assumed: Assumed, measured: Figure | None = None) -> Figure:
     """Seconds one call takes: until the first token, and for every token of the answer.
 
     Args:
         operation: Who calls.
         output_tokens: The tokens of one answer.
         assumed: Takes note of what is guessed.
+        measured: As earlier runs had it. Calls to a model inside the process wait for each other, so theirs says nothing about one.
     """
+    if measured is not None and not is_local(operation):
+        return measured
     declared = operation.metadata.estimated_latency_s
     if declared is not None:
         size = operation.items_per_request  # the answers of a pack are written one after the other
@@ -53,8 +56,16 @@ def is_local(operation: LLMOperation) -> bool:
     return operation.metadata.provider_name == "local"
 
 
-def function_latency(operation: Operation, assumed: Assumed) -> Figure:
-    """Seconds one run of a plain function takes; of a mapped one, for one item."""
+def function_latency(operation: Operation, assumed: Assumed, measured: Figure | None = None) -> Figure:
+    """Seconds one run of a plain function takes; of a mapped one, for one item.
+
+    Args:
+        operation: The function.
+        assumed: Takes note of what is guessed.
+        measured: As earlier runs had it.
+    """
+    if measured is not None:
+        return measured
     figure = assumed.use("function_item_s" if operation.is_mapped else "function_s", operation.id)
     if operation.timeout_s is None:
         return figure

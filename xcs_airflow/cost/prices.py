@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache, lru_cache
 from importlib.metadata import version
+from math import floor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -172,6 +173,26 @@ class PriceBook:
             return None if discount is None else discount.price(lambda *of: self.price(model, *of), *tokens)
         rates = self._overrides.get(model) or _known_rates(model)
         return _table_price(model, *tokens) if rates is None else rates.price(*tokens)
+
+    def mean_price(
+        self, model: str, input_tokens: float, output_tokens: float, cached_tokens: float = 0.0, *, is_batch: bool = False
+    ) -> Decimal | None:
+        """The price of a call with as many tokens as the mean of many has: between the prices of whole numbers of tokens.
+
+        Args:
+            model: `provider/name`, or a bare name.
+            input_tokens: All input tokens, those from the provider's prompt cache included.
+            output_tokens: All output tokens.
+            cached_tokens: Input tokens that came from the provider's prompt cache.
+            is_batch: Whether it goes through the provider's batch API.
+        """
+        into, out, cached = floor(input_tokens), floor(output_tokens), floor(cached_tokens)
+        price = base = self.price(model, into, out, cached, is_batch=is_batch)
+        for count, more in ((input_tokens - into, (into + 1, out)), (output_tokens - out, (into, out + 1))):
+            if count and price is not None and base is not None:
+                next_price = self.price(model, *more, cached, is_batch=is_batch)
+                price = None if next_price is None else price + (next_price - base) * Decimal(f"{count:.6f}")
+        return price
 
     def _discount(self, model: str) -> BatchDiscount | None:
         """What a model costs in a batch; None when nobody knows. A model in the user's file is priced by the file alone."""

@@ -30,16 +30,25 @@ class CallTokens(NamedTuple):
     output: Figure
 
 
-def call_tokens(operation: LLMOperation, input_tokens: Callable[[], Mapping[str, Figure]], assumed: Assumed) -> CallTokens:
+def call_tokens(
+    operation: LLMOperation,
+    input_tokens: Callable[[], Mapping[str, Figure]],
+    assumed: Assumed,
+    measured: tuple[Figure | None, Figure | None] = (None, None),
+) -> CallTokens:
     """The tokens of one call.
 
     Args:
         operation: Who calls.
         input_tokens: Gives the tokens of each of its inputs in one call; asked only if nothing is declared.
         assumed: Takes note of what is guessed.
+        measured: Input and output tokens as earlier runs had them; each goes before what is declared.
     """
     data = operation.metadata
-    output = _output(operation, assumed)
+    into, out = measured
+    output = _output(operation, assumed) if out is None else _at_most(out, data.max_tokens if operation.items_per_request == 1 else None)
+    if into is not None:
+        return CallTokens(into, output)
     if data.estimated_input_tokens is not None:
         return CallTokens(Figure.exactly(data.estimated_input_tokens), output)
     if data.estimated_tokens is not None:
@@ -96,6 +105,11 @@ def _output(operation: LLMOperation, assumed: Assumed) -> Figure:
     if most is not None:
         low, expected, high = min(low, most), min(expected, most), most
     return Figure(low=floor(low), expected=ceil(expected), high=ceil(high), source="template" if answers else "assumed")
+
+
+def _at_most(figure: Figure, most: int | None) -> Figure:
+    """A figure whose high end keeps to a limit, as far as what is expected does."""
+    return figure if most is None else figure.model_copy(update={"high": max(figure.expected, min(figure.high, most))})
 
 
 def _most(data: LLMMetadata) -> int | None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xcs_airflow.cost.prices import PriceBook
+from xcs_airflow.cost.profile import PipelineProfile
 from xcs_airflow.ir.check import check
 from xcs_airflow.ir.graph import Graph
 from xcs_airflow.passes import PASSES
@@ -24,12 +25,14 @@ class LLMGraphEnhancer:
         passes: What to run, in order.
         target: For which platform, as after `--target`; None optimises for all alike.
         observers: Who watches.
+        profile: What earlier runs of the pipeline measured; None when nothing was.
     """
 
     prices: PriceBook | None = None
     passes: Sequence[Pass] = PASSES
     observers: Sequence[Observer] = (Verify(),)
     target: str | None = None
+    profile: PipelineProfile | None = None
 
     def enhance(self, graph: Graph, context: PassContext | None = None) -> Graph:
         """The optimised graph, with a decision for everything that was considered.
@@ -44,5 +47,5 @@ class LLMGraphEnhancer:
             GraphError: The graph is not well formed; the error carries every finding.
         """
         check(graph)
-        context = context or PassContext(prices=self.prices, target=self.target)
+        context = context or PassContext(prices=self.prices, profile=self.profile, target=self.target)
         return run_passes(graph, self.passes, context, self.observers)

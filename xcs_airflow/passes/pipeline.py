@@ -16,6 +16,7 @@ from typing import Protocol
 from xcs_airflow.cost.estimate import estimate
 from xcs_airflow.cost.figures import GraphEstimate, OperationEstimate
 from xcs_airflow.cost.prices import PriceBook
+from xcs_airflow.cost.profile import PipelineProfile
 from xcs_airflow.errors import Finding, PassError, XcsError
 from xcs_airflow.ir.check import verify
 from xcs_airflow.ir.graph import Decision, Graph, PipelinePolicy
@@ -74,6 +75,7 @@ class PassContext:
         target: For which platform, as after `--target`; None when it is not known.
         decisions: What was decided so far.
         findings: What went wrong with passes; warnings only.
+        profile: What earlier runs of the pipeline measured; None when nothing was.
     """
 
     prices: PriceBook | None = None
@@ -81,6 +83,7 @@ class PassContext:
     target: str | None = None
     decisions: list[Decision] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    profile: PipelineProfile | None = None
     _known: dict[int, tuple[Graph, Estimates]] = field(default_factory=dict, init=False, repr=False)
 
     def decide(
@@ -123,7 +126,7 @@ class PassContext:
         known = self._known.get(id(graph))
         if known is None or known[0] is not graph:
             self.prices = self.prices or PriceBook.load()
-            self._known[id(graph)] = graph, Estimates(estimate(graph, self.prices))
+            self._known[id(graph)] = graph, Estimates(estimate(graph, self.prices, self.profile))
         return self._known[id(graph)][1]
 
 

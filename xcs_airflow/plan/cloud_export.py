@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from xcs_airflow.cost.estimate import estimate
 from xcs_airflow.cost.figures import Figure, GraphEstimate, Money, OperationEstimate
 from xcs_airflow.cost.prices import PriceBook
+from xcs_airflow.cost.profile import PipelineProfile
 from xcs_airflow.ir.check import check
 from xcs_airflow.ir.graph import Graph, dependencies
 from xcs_airflow.ir.llm_ops import LLMOperation
@@ -17,6 +18,7 @@ from xcs_airflow.ir.operation import Operation, Resources, Retry
 from xcs_airflow.manifest import Manifest, Task
 from xcs_airflow.plan.cloud_graph import CloudGraph, PlannedOperation, PlannedTask, Totals, Wait
 from xcs_airflow.plan.lower import lower
+from xcs_airflow.plan.profile_use import profile_use
 
 _LATE_S = 3600
 """For how long a provider may go on after its window before a platform gives up. Assumption."""
@@ -31,11 +33,13 @@ class CloudExporter:
 
     Args:
         prices: The price book; by default that of the pinned price data.
+        profile: What earlier runs of the pipeline measured; None when nothing was.
         target: For which platform the graph was optimised; None for all alike.
     """
 
-    def __init__(self, prices: PriceBook | None = None, *, target: str | None = None) -> None:
+    def __init__(self, prices: PriceBook | None = None, profile: PipelineProfile | None = None, *, target: str | None = None) -> None:
         self._prices = prices
+        self._profile = profile
         self._target = target
 
     def export(self, graph: Graph) -> CloudGraph:
@@ -46,7 +50,7 @@ class CloudExporter:
             PlanError: A price file is not valid, or calls cannot go through a provider's batch API.
         """
         check(graph)
-        figures = estimate(graph, self._prices)
+        figures = estimate(graph, self._prices, self._profile)
         manifest = lower(graph)
         by_operation = {entry.operation: entry for entry in figures.operations}
         tasks = _planned_tasks(graph, manifest, by_operation)
@@ -63,6 +67,7 @@ class CloudExporter:
             totals=_totals(figures, tasks),
             assumptions=figures.assumptions,
             prices=figures.prices,
+            profile=None if self._profile is None else profile_use(self._profile, figures.measured),
             manifest=manifest,
         )
 

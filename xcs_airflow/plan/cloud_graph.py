@@ -11,7 +11,8 @@ from typing import Any, Literal
 from pydantic import Field, computed_field
 
 from xcs_airflow.canonical import pretty_json
-from xcs_airflow.cost.figures import Figure, Money, OperationEstimate, PriceSource
+from xcs_airflow.cost.accuracy import Accuracy
+from xcs_airflow.cost.figures import Figure, MeasuredOperation, Money, OperationEstimate, PriceSource
 from xcs_airflow.ir.graph import Decision, PipelinePolicy
 from xcs_airflow.ir.llm_ops import Mechanism
 from xcs_airflow.ir.operation import Resources, Retry
@@ -145,6 +146,26 @@ class Totals(Frozen):
     starts: int
 
 
+class ProfileUse(Frozen):
+    """The profile a plan was made with.
+
+    Attributes:
+        digest: SHA-256 of its part about the pipeline.
+        runs: How many runs it holds.
+        since: When the first of them ended, in UTC.
+        until: When the last of them ended, in UTC.
+        operations: What the runs measured of each operation that asks a model, as far as it still holds.
+        accuracy: How far off what had been expected of the last run was; None when nobody wrote that down.
+    """
+
+    digest: str
+    runs: int
+    since: str
+    until: str
+    operations: tuple[MeasuredOperation, ...] = ()
+    accuracy: Accuracy | None = None
+
+
 class Edge(Frozen):
     """One task waits for another.
 
@@ -174,6 +195,7 @@ class CloudGraph(Frozen):
         totals: The run as a whole.
         assumptions: What was guessed, in sentences.
         prices: Where prices come from.
+        profile: What earlier runs measured and how far off the last estimate was; only a plan that was made with a profile has it.
         manifest: What the runtime reads; a document of its own, not part of `plan.json`.
     """
 
@@ -190,6 +212,7 @@ class CloudGraph(Frozen):
     totals: Totals
     assumptions: tuple[str, ...] = ()
     prices: PriceSource
+    profile: ProfileUse | None = None
     manifest: Manifest = Field(exclude=True)
 
     @computed_field  # type: ignore[prop-decorator]
@@ -200,7 +223,8 @@ class CloudGraph(Frozen):
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form: `plan.json`."""
-        return self.model_dump(mode="json", exclude={"target"} if self.target is None else None)
+        unknown = {name for name in ("profile", "target") if getattr(self, name) is None}
+        return self.model_dump(mode="json", exclude=unknown)
 
     def to_json(self) -> str:
         """`plan.json` as text: sorted keys, the same bytes every time."""
