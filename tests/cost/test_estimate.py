@@ -6,8 +6,11 @@ from decimal import Decimal
 
 import pytest
 
-from xcs_airflow.cost.estimate import estimate, priced_model
+from xcs_airflow.cost.compute import platforms
+from xcs_airflow.cost.estimate import estimate
 from xcs_airflow.cost.prices import PriceBook
+from xcs_airflow.cost.simulation import RateLimit
+from xcs_airflow.cost.work import priced_model
 from xcs_airflow.errors import GraphError
 from xcs_airflow.ir import (
     BatchPolicy,
@@ -83,6 +86,35 @@ def test_single_calls_of_a_group_take_the_time_of_one():
 def test_a_run_takes_as_long_as_its_longest_way():
     found = estimate(Graph([LOAD, ask("a", mapped=False), ask("b", "a", mapped=False), ask("c", mapped=False)]))
     assert found.duration_s.expected == 1 + 2 + 2
+
+
+def test_on_a_platform_every_task_of_a_chain_has_to_start():
+    graph = Graph([LOAD, ask("a", mapped=False), ask("b", "a", mapped=False)])
+    fargate = platforms()["aws-batch"]
+    found = estimate(graph, platform=fargate)
+    assert found.duration_s.expected == pytest.approx(1 + 2 + 2 + 3 * fargate.start_s.expected)
+    assert not any("start tasks" in sentence for sentence in found.assumptions)
+    assert any("start tasks" in sentence for sentence in estimate(graph).assumptions)
+
+
+def test_airflow_works_on_so_many_tasks_of_a_run_at_a_time():
+    """`core.max_active_tasks_per_dag` is 16 by default."""
+    calls = [ask(f"c{index}", mapped=False, metadata={"estimated_latency_s": 100}) for index in range(32)]
+    assert estimate(Graph(calls_without_load(calls))).duration_s.expected == 100
+    assert estimate(Graph(calls_without_load(calls)), platform=platforms()["airflow"]).duration_s.expected == 204
+
+
+def calls_without_load(calls):
+    return [call.model_copy(update={"inputs": {"x": Constant(constant="x")}}) for call in calls]
+
+
+def test_a_providers_limit_makes_a_run_longer():
+    batch = BatchPolicy(group="g", in_flight=40)
+    graph = Graph([LOAD, ask("a", batch=batch)])
+    assert estimate(graph).duration_s.expected == 3
+    limits = {"openai": RateLimit(requests_per_minute=10)}
+    assert estimate(graph, limits=limits).duration_s.expected == 1 + 240
+    assert estimate(graph, limits=limits).of("a").duration_s.expected == 240
 
 
 def test_a_price_given_by_the_author_beats_the_table():

@@ -98,7 +98,11 @@ def test_a_task_waits_until_there_are_places_for_all_its_shards():
     works = {0: work(calls(10)), 1: work(calls(40), shards=4), 2: work(calls(10))}
     found = simulate(SIDE_BY_SIDE, works, places=4)
     assert found.starts_s[1] == 10
-    assert simulate(SIDE_BY_SIDE, works, places=2).makespan_s < float("inf")
+
+
+def test_more_shards_than_places_work_in_rounds():
+    works = {0: work(calls(40), shards=4)}
+    assert simulate(Tasks({0: []}), works, places=4).makespan_s * 2 == simulate(Tasks({0: []}), works, places=2).makespan_s
 
 
 def test_what_waits_for_a_batch_takes_no_place():

@@ -81,6 +81,7 @@ class Platform(Frozen):
         billing_step_s: What billed seconds are rounded up to.
         usd_per_vcpu_h: US dollars for one virtual CPU for an hour; None when nobody knows.
         usd_per_gib_h: US dollars for one GiB for an hour; None when nobody knows.
+        places: How many tasks of one run work at a time; None when as many as want to.
         max_task_s: The longest that one start may take in seconds; None when there is no limit.
         sizes: Which sizes a task without a GPU can have, smallest first; empty when it has what its worker gives it.
         gpus: Which GPUs it can have.
@@ -98,6 +99,7 @@ class Platform(Frozen):
     billing_step_s: Decimal
     usd_per_vcpu_h: Decimal | None
     usd_per_gib_h: Decimal | None
+    places: int | None = None
     max_task_s: float | None
     sizes: tuple[CpuSize, ...]
     gpus: tuple[GpuClass, ...]

@@ -189,6 +189,7 @@ class _Played:
         self._works = works
         self._limits = limits
         self._places = places
+        self._all_places = places
         self._served_until: dict[str, float] = {}
         self._starts: dict[int, float] = {}
         self._ends: dict[int, float] = {}
@@ -233,8 +234,9 @@ class _Played:
         work = self._works[task]
         begins = now + work.start_s
         end = begins + work.waits_s
+        rounds = 1 if self._all_places is None else ceil(work.shards / self._all_places)
         for stage in work.stages:
-            end = max(end + stage.seconds(work.shards), self._served(stage, end))
+            end = max(end + rounds * stage.seconds(work.shards), self._served(stage, end))
         self._starts[task], self._ends[task] = now, end
         return end
 

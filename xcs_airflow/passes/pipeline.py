@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
 
+from xcs_airflow.cost.compute import platform_of
 from xcs_airflow.cost.estimate import estimate
 from xcs_airflow.cost.figures import GraphEstimate, OperationEstimate
 from xcs_airflow.cost.prices import PriceBook
 from xcs_airflow.cost.profile import PipelineProfile
+from xcs_airflow.cost.simulation import RateLimit
 from xcs_airflow.errors import Finding, PassError, XcsError
 from xcs_airflow.ir.check import verify
 from xcs_airflow.ir.graph import Decision, Graph, PipelinePolicy
@@ -73,6 +75,7 @@ class PassContext:
         prices: The price book; None takes that of the pinned data.
         policy: What to optimise for; None takes the graph's.
         target: For which platform, as after `--target`; None when it is not known.
+        limits: What providers allow, by their names; who is not named has no limit.
         decisions: What was decided so far.
         findings: What went wrong with passes; warnings only.
         profile: What earlier runs of the pipeline measured; None when nothing was.
@@ -81,6 +84,7 @@ class PassContext:
     prices: PriceBook | None = None
     policy: PipelinePolicy | None = None
     target: str | None = None
+    limits: Mapping[str, RateLimit] = field(default_factory=dict)
     decisions: list[Decision] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     profile: PipelineProfile | None = None
@@ -126,7 +130,10 @@ class PassContext:
         known = self._known.get(id(graph))
         if known is None or known[0] is not graph:
             self.prices = self.prices or PriceBook.load()
-            self._known[id(graph)] = graph, Estimates(estimate(graph, self.prices, self.profile))
+            self._known[id(graph)] = (
+                graph,
+                Estimates(estimate(graph, self.prices, self.profile, platform=platform_of(self.target), limits=self.limits)),
+            )
         return self._known[id(graph)][1]
 
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from xcs_airflow.cost.compute import platform_of
 from xcs_airflow.cost.estimate import estimate
 from xcs_airflow.cost.figures import Figure, GraphEstimate, Money, OperationEstimate
 from xcs_airflow.cost.prices import PriceBook
 from xcs_airflow.cost.profile import PipelineProfile
+from xcs_airflow.cost.simulation import RateLimit
 from xcs_airflow.ir.check import check
 from xcs_airflow.ir.graph import Graph, dependencies
 from xcs_airflow.ir.llm_ops import LLMOperation
@@ -35,12 +37,21 @@ class CloudExporter:
         prices: The price book; by default that of the pinned price data.
         profile: What earlier runs of the pipeline measured; None when nothing was.
         target: For which platform the graph was optimised; None for all alike.
+        limits: What providers allow, by their names; who is not named has no limit.
     """
 
-    def __init__(self, prices: PriceBook | None = None, profile: PipelineProfile | None = None, *, target: str | None = None) -> None:
+    def __init__(
+        self,
+        prices: PriceBook | None = None,
+        profile: PipelineProfile | None = None,
+        *,
+        target: str | None = None,
+        limits: Mapping[str, RateLimit] | None = None,
+    ) -> None:
         self._prices = prices
         self._profile = profile
         self._target = target
+        self._limits = limits
 
     def export(self, graph: Graph) -> CloudGraph:
         """The plan of a graph.
@@ -50,7 +61,7 @@ class CloudExporter:
             PlanError: A price file is not valid, or calls cannot go through a provider's batch API.
         """
         check(graph)
-        figures = estimate(graph, self._prices, self._profile)
+        figures = estimate(graph, self._prices, self._profile, platform=platform_of(self._target), limits=self._limits)
         manifest = lower(graph)
         by_operation = {entry.operation: entry for entry in figures.operations}
         tasks = _planned_tasks(graph, manifest, by_operation)

@@ -1,0 +1,147 @@
+"""How long the tasks of a run take: what each does one after the other, what starts it, and how all of them together make the run.
+
+It knows what operations do and which share a task; `simulation.py` plays the tasks through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from xcs_airflow.cost.assumptions import Assumed
+from xcs_airflow.cost.compute import Platform
+from xcs_airflow.cost.figures import Figure
+from xcs_airflow.cost.latency import calls_at_a_time, goes_through_batch_api
+from xcs_airflow.cost.simulation import Calls, RateLimit, Stage, Work, simulate
+from xcs_airflow.cost.tasks import TaskOrder
+from xcs_airflow.cost.tokens import CallTokens
+from xcs_airflow.cost.work import OperationWork
+from xcs_airflow.ir.graph import dependencies
+from xcs_airflow.ir.llm_ops import LLMOperation
+
+_NOTHING = Figure.exactly(0, "none")
+
+
+def _stages_of(members: Sequence[OperationWork]) -> list[list[OperationWork]]:
+    """What operations of one task do one after the other: model calls that do not wait for each other are in flight side by side."""
+    level: dict[str, int] = {}
+    stages: dict[tuple[int, str], list[OperationWork]] = {}
+    for work in members:
+        operation = work.operation
+        level[operation.id] = max((level[need] + 1 for need in dependencies(operation) if need in level), default=0)
+        side_by_side = "" if work.tokens is not None else operation.id
+        stages.setdefault((level[operation.id], side_by_side), []).append(work)
+    return [stages[key] for key in sorted(stages, key=lambda key: key[0])]
+
+
+@dataclass(frozen=True)
+class TaskTimes:
+    """What one task does, at best, as expected and at worst, and what each of its operations has of that.
+
+    Attributes:
+        ends: Work at best, as expected and at worst.
+        parts: The duration of every operation; the parts of a task add up to its work.
+    """
+
+    ends: tuple[Work, Work, Work]
+    parts: dict[str, Figure]
+
+
+def task_times(members: Sequence[OperationWork], assumed: Assumed, platform: Platform | None, limits: Mapping[str, RateLimit]) -> TaskTimes:
+    """How long a task takes, and what each of its operations has of that.
+
+    Args:
+        members: The operations that share it.
+        assumed: Takes note of what is guessed.
+        platform: Where it runs; None leaves out its start.
+        limits: What providers allow.
+    """
+    if any(goes_through_batch_api(work.operation) for work in members):
+        return _waited_for(members, assumed, platform)
+    start_s = _start_s(members, platform)
+    shards = max(work.operation.shards or 1 for work in members)
+    stages = _stages_of(members)
+    parts: dict[str, Figure] = {}
+    ends: list[list[Stage]] = [[], [], []]
+    for together in stages:
+        in_flight = max(calls_at_a_time(work.operation, assumed) for work in together)
+        kinds = [_calls(work) for work in together]
+        shares = []
+        for end, of_end in enumerate(ends):
+            stage = Stage(tuple(kind[end] for kind in kinds), in_flight)
+            of_end.append(stage)
+            seconds = max(stage.seconds(shards), stage.served_s(limits))
+            busy = sum(kind.count * kind.latency_s for kind in stage.calls)
+            shares.append([seconds * kind.count * kind.latency_s / busy if busy else 0.0 for kind in stage.calls])
+        for index, work in enumerate(together):
+            low, expected, high = (share[index] for share in shares)
+            parts[work.operation.id] = Figure(low=low, expected=expected, high=high)
+    low_work, expected_work, high_work = (Work(tuple(of_end), shards, start_s=start) for of_end, start in zip(ends, start_s, strict=True))
+    return TaskTimes((low_work, expected_work, high_work), parts)
+
+
+def _calls(work: OperationWork) -> tuple[Calls, Calls, Calls]:
+    """The calls or runs of an operation at best, as expected and at worst. At best, what has a condition is skipped."""
+    provider = work.operation.metadata.provider_name if isinstance(work.operation, LLMOperation) else ""
+    tokens, latency = work.tokens or CallTokens(_NOTHING, _NOTHING), work.latency_s
+    low, expected, high = (
+        Calls(getattr(work.made, end), getattr(latency, end), getattr(tokens.input, end) + getattr(tokens.output, end), provider)
+        for end in ("low", "expected", "high")
+    )
+    return low if work.operation.when is None else Calls(0, 0.0), expected, high
+
+
+def _start_s(members: Sequence[OperationWork], platform: Platform | None) -> tuple[float, float, float]:
+    """Seconds until the first process of a task works: at best, as expected, at worst."""
+    if platform is None:
+        return 0.0, 0.0, 0.0
+    slowest = max((platform.start_of(work.operation.resources) for work in members), key=lambda start: start.expected)
+    return slowest.low, slowest.expected, slowest.high
+
+
+def _waited_for(members: Sequence[OperationWork], assumed: Assumed, platform: Platform | None) -> TaskTimes:
+    """Operations whose calls go through a provider's batch API wait for the batch; each has its part of that."""
+    rounds = sum(work.rounds for work in members)
+    parts = {}
+    for work in members:
+        batch, share = assumed.use("provider_batch_s", work.operation.id), work.rounds / max(rounds, 1)
+        low = 0 if work.operation.when is not None else batch.low * share
+        parts[work.operation.id] = Figure(low=low, expected=batch.expected * share, high=batch.high * share, source="assumed")
+    whole = Figure.total(parts.values())
+    waits_s = whole.low, whole.expected, whole.high
+    # One start hands the calls over and one takes the answers in; those that ask in between are part of the wait.
+    low_work, expected_work, high_work = (
+        Work(waits_s=seconds, start_s=2 * start) for seconds, start in zip(waits_s, _start_s(members, platform), strict=True)
+    )
+    return TaskTimes((low_work, expected_work, high_work), parts)
+
+
+def makespan(order: TaskOrder, tasks: Mapping[int, TaskTimes], platform: Platform | None, limits: Mapping[str, RateLimit]) -> Figure:
+    """When the last task has ended; at best, as expected and at worst may go different ways.
+
+    Args:
+        order: Which task waits for which.
+        tasks: How long each takes.
+        platform: Where they run; None has a place for every one.
+        limits: What providers allow.
+    """
+    places = None if platform is None else platform.places
+    ranks = _ranks(order, tasks) if places is not None else {}
+    low, expected, high = (
+        simulate(
+            order, {task: replace(times.ends[end], rank=ranks.get(task, 0.0)) for task, times in tasks.items()}, limits, places
+        ).makespan_s
+        for end in range(3)
+    )
+    return Figure(low=min(low, expected), expected=expected, high=max(expected, high))
+
+
+def _ranks(order: TaskOrder, tasks: Mapping[int, TaskTimes]) -> dict[int, float]:
+    """For every task, the seconds of the longest way that begins with it, as expected."""
+    behind = dict.fromkeys(order.tasks, 0.0)
+    for task in reversed(order.tasks):
+        work = tasks[task].ends[1]
+        behind[task] += work.start_s + work.busy_s
+        for other in order.before(task):
+            behind[other] = max(behind[other], behind[task])
+    return behind

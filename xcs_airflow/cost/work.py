@@ -1,0 +1,176 @@
+"""What one operation does in a run: how often it runs, its calls with their tokens and money, and how long one of them takes.
+
+It knows one operation and what it reads; it does not know who else shares its task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from math import ceil
+
+from xcs_airflow.cost.assumptions import Assumed
+from xcs_airflow.cost.figures import Figure, MeasuredOperation, Money, OperationEstimate
+from xcs_airflow.cost.flow import Flow, Runs
+from xcs_airflow.cost.history import Histories, History
+from xcs_airflow.cost.latency import call_latency, function_latency, goes_through_batch_api
+from xcs_airflow.cost.packing import packed, shared_tokens
+from xcs_airflow.cost.prices import PriceBook
+from xcs_airflow.cost.profile import PipelineProfile
+from xcs_airflow.cost.tokens import CallTokens, call_tokens
+from xcs_airflow.ir.graph import Graph
+from xcs_airflow.ir.llm_ops import LLMMetadata, LLMOperation
+from xcs_airflow.ir.operation import Operation
+
+_NOTHING = Figure.exactly(0, "none")
+
+
+def priced_model(data: LLMMetadata) -> str:
+    """The name a model has in price books: `provider/name`, or a bare name when its provider is unknown."""
+    return data.model if data.provider is None else f"{data.provider_name}/{data.model_name}"
+
+
+@dataclass(frozen=True)
+class OperationWork:
+    """What one operation does, before it is known who else shares its task.
+
+    Attributes:
+        operation: Who.
+        runs: How often it would run without any pass.
+        calls: How many model calls remain.
+        tokens: Of one call; None for a plain function.
+        cost_usd: Of all calls.
+        latency_s: Of one call, or of one run of a plain function.
+        items: Of its result.
+        distinct: Of its result.
+        live: How many calls are made, some of the answers coming from the cache; None when nobody has measured that.
+        history: What earlier runs say; None when they say nothing.
+    """
+
+    operation: Operation
+    runs: Runs
+    calls: int
+    tokens: CallTokens | None
+    cost_usd: Money
+    latency_s: Figure
+    items: int | None
+    distinct: int | None
+    live: Figure | None = None
+    history: History | None = None
+
+    @property
+    def made(self) -> Figure:
+        """How many calls or runs take time and money."""
+        return self.live or Figure.exactly(self.rounds)
+
+    @property
+    def measured(self) -> MeasuredOperation | None:
+        """What is told of its history."""
+        return None if self.history is None else self.history.measured(self.made)
+
+    @property
+    def rounds(self) -> int:
+        """How many calls or runs take time."""
+        return self.runs.items if self.tokens is None else self.calls
+
+    def entry(self, duration: Figure) -> OperationEstimate:
+        """The public form."""
+        tokens = self.tokens or CallTokens(_NOTHING, _NOTHING)
+        return OperationEstimate(
+            operation=self.operation.id,
+            calls_before=0 if self.tokens is None else self.runs.items,
+            calls=self.calls,
+            input_tokens=_all_calls(self.operation, tokens.input, self.made),
+            output_tokens=_all_calls(self.operation, tokens.output, self.made),
+            cost_usd=self.cost_usd,
+            call_latency_s=self.latency_s,
+            duration_s=duration,
+            items=self.items,
+            distinct_items=self.distinct,
+        )
+
+
+def works(
+    graph: Graph, ordered: Sequence[Operation], prices: PriceBook, profile: PipelineProfile | None, assumed: Assumed
+) -> dict[str, OperationWork]:
+    """What every operation does, by its id.
+
+    Args:
+        graph: A well-formed graph.
+        ordered: Its operations, each after all it reads.
+        prices: The price book.
+        profile: What earlier runs measured; None when nothing was.
+        assumed: Takes note of what is guessed.
+    """
+    histories = Histories(profile, assumed)
+    flow = Flow(graph, assumed, histories)
+    return {operation.id: _work(operation, flow, prices, histories, assumed) for operation in ordered}
+
+
+def _work(operation: Operation, flow: Flow, prices: PriceBook, histories: Histories, assumed: Assumed) -> OperationWork:
+    runs = flow.runs(operation)
+    if not isinstance(operation, LLMOperation):
+        size = flow.add(operation, runs)
+        latency = function_latency(operation, assumed, histories.function_s(operation, runs.items))
+        return OperationWork(operation, runs, 0, None, Money(), latency, size.items, size.distinct)
+    history = histories.of(operation)
+    calls = _calls_of(operation, runs)
+    tokens, answer = _tokens_of(operation, flow, history, calls, assumed)
+    live = None
+    if history is not None:
+        live = history.live_calls(calls, is_remembered=_is_remembered(operation))
+        if _is_remembered(operation):
+            assumed.use("profile_hits", operation.id)
+    one = _cost_of_call(operation, tokens, prices, 0.0 if history is None else history.cached_share)
+    cost = one.times(calls) if live is None else one.times_each(live)
+    is_same = history is not None and history.pack == operation.items_per_request
+    latency = call_latency(operation, tokens.output, assumed, history.call_s if history is not None and is_same else None)
+    size = flow.add(operation, runs, answer)
+    if operation.when is not None:  # At best it is skipped.
+        cost = cost.model_copy(update={"low": Decimal(0)})
+    return OperationWork(operation, runs, calls, tokens, cost, latency, size.items, size.distinct, live, history)
+
+
+def _is_remembered(operation: LLMOperation) -> bool:
+    return operation.cache is not None and operation.func is None
+
+
+def _calls_of(operation: LLMOperation, runs: Runs) -> int:
+    """How many calls are made with an empty cache."""
+    asked = min(runs.items, runs.distinct) if _is_remembered(operation) and runs.distinct is not None else runs.items
+    return ceil(asked / operation.items_per_request)
+
+
+def _tokens_of(operation: LLMOperation, flow: Flow, history: History | None, calls: int, assumed: Assumed) -> tuple[CallTokens, Figure]:
+    """The tokens of one call, and those of the answer for one item. What was measured of single items is put together in packs."""
+    known = (None, None) if history is None else (history.input_tokens(calls), history.output_tokens(calls))
+    tokens = call_tokens(operation, lambda: flow.input_tokens(operation), assumed, known)
+    together = operation.items_per_request
+    if together == 1:
+        return tokens, tokens.output
+    if history is not None and history.pack == together:
+        return tokens, tokens.output.times(1 / together)
+    return packed(operation, tokens, shared_tokens(operation, flow.input_tokens(operation)), assumed), tokens.output
+
+
+def _cost_of_call(operation: LLMOperation, tokens: CallTokens, prices: PriceBook, cached_share: float) -> Money:
+    data, is_batch = operation.metadata, goes_through_batch_api(operation)
+    if data.estimated_cost_usd is not None:
+        # What the author gave is the price of one item, and nobody knows what a request for many costs less.
+        return Money(low=data.estimated_cost_usd, expected=data.estimated_cost_usd, high=data.estimated_cost_usd).times(
+            operation.items_per_request
+        )
+    model = priced_model(data)
+    amounts = {
+        end: prices.mean_price(model, into, out, 0.0 if end == "high" else into * cached_share, is_batch=is_batch)
+        for end, into, out in ((end, getattr(tokens.input, end), getattr(tokens.output, end)) for end in ("low", "expected", "high"))
+    }
+    if any(amount is None for amount in amounts.values()):
+        return Money(unknown=(model,))
+    return Money(**amounts)
+
+
+def _all_calls(operation: Operation, figure: Figure, calls: Figure) -> Figure:
+    low = 0 if operation.when is not None else figure.low * calls.low
+    return Figure(low=low, expected=figure.expected * calls.expected, high=figure.high * calls.high, source=figure.source)
