@@ -49,6 +49,20 @@ PACKED_ITEM_TOKENS = 24
 """What one item adds to a packed answer besides its own answer: `{"id": "q12", "answer": ...},` with room for indentation. Assumption."""
 
 
+class PrefixRule(Frozen):
+    """What is to become of the part of a prompt that all items share, where the provider has a prompt cache that wants to be told.
+
+    Attributes:
+        ttl_s: How long it stays there after it was last used: five minutes or an hour, as Anthropic offers
+            (platform.claude.com/docs/en/build-with-claude/prompt-caching).
+        prime: Whether one call is answered before the others begin. Calls that are made side by side do not see what others of
+            them write.
+    """
+
+    ttl_s: Literal[300, 3600] = 300
+    prime: bool = False
+
+
 class ModelCall(Frozen):
     """One request to a model, but for the values of its inputs.
 
@@ -61,6 +75,7 @@ class ModelCall(Frozen):
         max_tokens: Longest answer in tokens; None leaves it to the provider.
         seed: Sampling seed; None leaves it to the provider.
         pack: The most items that are asked in one request; 1 asks for each alone.
+        prefix: What is to become of the shared part of the prompt; None leaves it to the provider.
     """
 
     model: str
@@ -71,6 +86,7 @@ class ModelCall(Frozen):
     max_tokens: int | None = None
     seed: int | None = None
     pack: int = Field(default=1, ge=1)
+    prefix: PrefixRule | None = None
 
     @cached_property
     def shape(self) -> str:

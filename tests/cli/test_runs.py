@@ -94,7 +94,7 @@ def test_one_run_is_shown_by_operation_model_and_mechanism(run_xcs, keep):
         ledger.intend(BATCH, 1)
         ledger.settle(BATCH, ANSWER, "answered", billed_as=MODEL, seconds=0)
 
-    keep("triage", "one", both, price=lambda *_, is_batch=False: Decimal("0.28" if is_batch else "0.56"))
+    keep("triage", "one", both, price=lambda *_, is_batch=False, **__: Decimal("0.28" if is_batch else "0.56"))
     text = run_xcs("runs", "one").stdout
     table = rows(text)
     assert table[0] == ["triage", "one:", "3.64", "USD"]

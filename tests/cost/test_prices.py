@@ -38,6 +38,44 @@ def test_every_known_model_costs_what_genai_prices_calculates(provider):
                 assert found == expected.total_price
 
 
+def test_input_taken_into_the_prompt_cache_costs_what_genai_prices_calculates():
+    book, compared = PriceBook.load(), 0
+    for provider in providers:
+        for model in provider.models:
+            prices = model.get_prices(AS_OF)
+            if provider.id != "anthropic" or prices.cache_write_mtok is None or prices.cache_write_1h_mtok is None:
+                continue
+            for written, hour in [(900, 0), (900, 900), (900, 400), (250_000, 0)]:
+                usage = Usage(input_tokens=300_000, output_tokens=10, cache_read_tokens=90, cache_write_tokens=written)
+                usage.cache_write_1h_tokens = hour
+                found = book.price(f"anthropic/{model.id}", 300_000, 10, 90, written_tokens=written, hour_tokens=hour)
+                assert found == calc_price(usage, model.id, provider_id="anthropic", genai_request_timestamp=AS_OF).total_price
+                compared += 1
+    assert compared > 20
+
+
+def test_a_prompt_cache_costs_more_to_write_and_a_batch_has_its_discount_on_that_too():
+    """1.25 times the input for five minutes, twice for an hour (platform.claude.com/docs/en/build-with-claude/prompt-caching)."""
+    book, million = PriceBook.load(), 1_000_000
+    model = "anthropic/claude-haiku-4-5"
+    assert book.price(model, million, 0, written_tokens=million) == Decimal("1.25")
+    assert book.price(model, million, 0, written_tokens=million, hour_tokens=million) == 2
+    assert book.price(model, million, 0, written_tokens=million, is_batch=True) == Decimal("0.625")
+    assert book.price(model, 2 * million, 0, million, written_tokens=million, is_batch=True) == Decimal("0.675")
+    assert book.price("nobody/model", million, 0, written_tokens=million) is None
+
+
+def test_written_tokens_cost_what_input_costs_where_nobody_knows_more(tmp_path):
+    for model in ("openai/gpt-4.1-mini", "google/gemini-2.5-pro"):
+        assert PriceBook.load().price(model, 1_000, 0, written_tokens=900) == PriceBook.load().price(model, 1_000, 0)
+    plain = {"input_per_million_usd": "2", "output_per_million_usd": "0"}
+    models = {"a/plain": plain, "a/written": {**plain, "written_input_per_million_usd": "3"}}
+    models["a/hour"] = {**models["a/written"], "hour_input_per_million_usd": "5"}
+    book = PriceBook.load(write(tmp_path, {**FILE, "models": models}))
+    prices = [book.price(model, 2_000_000, 0, written_tokens=1_000_000, hour_tokens=500_000) for model in models]
+    assert prices == [4, 5, 6]
+
+
 @pytest.mark.parametrize("model", ["openai/gpt-4.1-mini", "gpt-4.1-mini", "anthropic/claude-haiku-4-5", "openrouter/openai/gpt-4o"])
 def test_a_model_may_be_written_with_or_without_its_provider(model):
     assert PriceBook.load().price(model, 1_000_000, 1_000_000) > 0

@@ -19,6 +19,7 @@ from xcs_airflow.ir import (
     Ref,
     Retry,
 )
+from xcs_airflow.ir.llm_ops import PrefixPolicy
 from xcs_airflow.manifest import CacheRule
 from xcs_airflow.plan.lower import fingerprints, lower
 
@@ -143,3 +144,16 @@ def test_estimates_are_no_part_of_a_request_but_its_settings_are():
 def test_a_cached_answer_is_told_how_long_it_is_good():
     manifest = lower(Graph([question("a", cache=CachePolicy(ttl_s=60, epoch="two"))]))
     assert next(manifest.steps()).cache == CacheRule(ttl_s=60, epoch="two")
+
+
+def test_how_requests_are_sent_is_in_the_manifest_where_it_is_not_the_default():
+    asked = question("a")
+    data = asked.metadata.model_copy(update={"max_pack": 5})
+    batch = BatchPolicy(group="a", mechanism="packed", pack_size=5)
+    changed = asked.model_copy(update={"metadata": data, "batch": batch, "prefix": PrefixPolicy(ttl_s=3600, prime=True)})
+    plain, sent = (lower(Graph([operation], name="p")) for operation in (asked, changed))
+    assert {"pack", "prefix"}.isdisjoint(plain.to_dict()["tasks"][0]["steps"][0]["call"])
+    call = sent.to_dict()["tasks"][0]["steps"][0]["call"]
+    assert (call["pack"], call["prefix"]) == (5, {"ttl_s": 3600, "prime": True})
+    assert prints(changed.model_copy(update={"batch": None})) == prints(asked)
+    assert prints(changed) != prints(asked)

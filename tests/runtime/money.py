@@ -19,7 +19,7 @@ FOLDER = "runs/p/r"
 PER_TOKEN = Decimal("0.001")
 
 
-def price(model, given, made, cached=0, *, is_batch=False):
+def price(model, given, made, cached=0, *, written_tokens=0, hour_tokens=0, is_batch=False):
     """Output costs a thousandth of a dollar a token, input nothing; a batch costs half."""
     if model != MODEL:
         return None

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xcs_airflow.canonical import canonical_json
-from xcs_airflow.manifest import CacheRule, ModelCall
+from xcs_airflow.manifest import CacheRule, ModelCall, PrefixRule
 from xcs_airflow.runtime.keys import KEY_SCHEMA, KeyMaker, asked_by, halves, row_key
 from xcs_airflow.runtime.models.routes import Target
 from xcs_airflow.runtime.settings import ModelRoute
@@ -57,6 +57,7 @@ def test_what_cannot_change_an_answer_does_not_change_the_key():
     assert key(prompt=None, prompt_func="m:f") == key()
     assert key(target={"route": ModelRoute(timeout_s=3, key_env="OTHER_KEY", requests_per_minute=3)}) == key()
     assert key(output_schema={"a": 1, "b": 2}) == key(output_schema={"b": 2, "a": 1})
+    assert key(prefix=PrefixRule(ttl_s=3600)) == key(pack=5) == key()
 
 
 def test_a_redirected_model_shares_the_answers_of_the_one_that_answers():

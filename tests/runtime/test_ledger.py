@@ -22,7 +22,7 @@ ACCOUNT = Account("classify", MODEL)
 BATCH = Account("classify", MODEL, "provider_batch")
 
 
-def price(model, given, made, cached, *, is_batch=False):
+def price(model, given, made, cached, *, written_tokens=0, hour_tokens=0, is_batch=False):
     return None if model == "local/x" else Decimal(given + made) / (2000 if is_batch else 1000)
 
 
@@ -149,12 +149,31 @@ def test_a_batch_is_billed_at_its_own_price_and_saves_the_difference(tmp_path):
     assert (usage.billed_cost_usd, usage.saved_by_batch_usd) == (Decimal("0.505"), Decimal("0.505"))
 
 
+def test_tokens_that_a_prompt_cache_took_in_are_counted_and_priced(tmp_path):
+    """A line without them, as ledgers had before, says that there were none."""
+    written = ModelAnswer("x", 1000, 10, written_tokens=600, hour_tokens=200)
+
+    def act(ledger):
+        ledger.intend(BATCH, 2)
+        ledger.settle(BATCH, written, "answered", billed_as=BATCH.model, seconds=0)
+        settle(ledger, BATCH)
+
+    def with_writes(model, given, made, cached, *, written_tokens=0, hour_tokens=0, is_batch=False):
+        return price(model, given, made, cached) + Decimal(written_tokens + 10 * hour_tokens)
+
+    lines = kept(LocalStore(tmp_path), act, close=False)
+    assert sum(b"written_tokens" in line for line in lines) == 1
+    (usage,) = Books.read(lines).usage(with_writes)
+    assert (usage.written_tokens, usage.input_tokens) == (600, 2000)
+    assert usage.billed_cost_usd == 2 * price(BATCH.model, 1000, 10, 0) + 600 + 2000
+
+
 def test_a_batch_whose_price_nobody_knows_is_not_free(tmp_path):
     def act(ledger):
         ledger.intend(BATCH, 1)
         settle(ledger, BATCH)
 
-    def live_only(*call, is_batch=False):
+    def live_only(*call, is_batch=False, **written):
         return None if is_batch else price(*call)
 
     (usage,) = Books.read(kept(LocalStore(tmp_path), act, close=False)).usage(live_only)

@@ -27,7 +27,7 @@ USUAL = Account("a", KNOWN)
 ACCOUNTS = [USUAL, USUAL, USUAL, Account("b", KNOWN), Account("a", UNKNOWN), Account("a", KNOWN, "provider_batch")]
 
 
-def price(model, given, made, cached, *, is_batch=False):
+def price(model, given, made, cached, *, written_tokens=0, hour_tokens=0, is_batch=False):
     return None if model == UNKNOWN else Decimal(given + 10 * made) / (2 if is_batch else 1)
 
 

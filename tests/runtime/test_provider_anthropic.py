@@ -6,6 +6,7 @@ import logging
 import pytest
 
 from xcs_airflow.runtime.models import ModelRequest, anthropic
+from xcs_airflow.runtime.models.provider import Prefix
 from xcs_airflow.runtime.models.routes import Target
 from xcs_airflow.runtime.settings import ModelRoute
 
@@ -49,6 +50,56 @@ def test_system_messages_are_a_field_of_their_own(complete, server):  # noqa: F8
     body = server.requests[0][2]
     assert body["system"] == [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
     assert body["messages"] == MESSAGES
+
+
+SYSTEM = {"role": "system", "content": "rules"}
+USER = {"role": "user", "content": "Which team? Ticket: a"}
+MARK = {"type": "ephemeral"}
+
+
+@pytest.mark.parametrize(
+    ("prefix", "marked"),
+    [
+        (Prefix(1, 20, 300), ["Which team? Ticket: "]),
+        (Prefix(1, 0, 300), ["rules"]),
+        (Prefix(2, 0, 300), ["Which team? Ticket: a"]),
+        (Prefix(0, 3, 300), ["rul"]),
+        (Prefix(1, 300, 300), ["Which team? Ticket: a"]),
+    ],
+)
+def test_the_last_block_that_requests_share_has_a_mark(complete, server, prefix, marked):  # noqa: F811
+    complete(messages=[SYSTEM, USER], prefix=prefix)
+    body = server.requests[0][2]
+    blocks = [*body["system"], *body["messages"][0]["content"]]
+    assert [block["text"] for block in blocks if block.get("cache_control") == MARK] == marked
+    assert "".join(block["text"] for block in blocks) == SYSTEM["content"] + USER["content"]
+
+
+def test_what_stays_for_an_hour_says_so(complete, server):  # noqa: F811
+    complete(messages=[SYSTEM, USER], prefix=Prefix(1, 0, 3600))
+    assert server.requests[0][2]["system"][0]["cache_control"] == {"type": "ephemeral", "ttl": "1h"}
+
+
+def test_a_mark_stands_where_the_provider_still_reads_what_is_shared(complete, server):  # noqa: F811
+    """It reads the system first, with what is said there about the schema; nothing behind a part that changes is shared."""
+    schema = {"type": "object", "additionalProperties": {"type": "string"}}
+    complete(messages=[SYSTEM, USER], prefix=Prefix(1, 0, 300), output_schema=schema)
+    assert [block.get("cache_control") for block in server.requests[0][2]["system"]] == [None, MARK]
+    complete(messages=[USER, {"role": "system", "content": "about a"}], prefix=Prefix(1, 0, 300))
+    assert "cache_control" not in json.dumps(server.requests[1][2])
+
+
+def test_no_block_is_made_of_space_alone(complete, server):  # noqa: F811
+    complete(messages=[SYSTEM, {"role": "user", "content": "\n\nticket"}], prefix=Prefix(1, 2, 300))
+    body = server.requests[0][2]
+    assert body["messages"][0]["content"] == [{"type": "text", "text": "\n\nticket"}]
+    assert body["system"][0]["cache_control"] == MARK
+
+
+def test_tokens_that_were_taken_into_the_prompt_cache_are_told(complete):
+    usage = {"input_tokens": 12, "output_tokens": 3, "cache_creation_input_tokens": 50, "cache_creation": {"ephemeral_1h_input_tokens": 20}}
+    answer = complete(message(usage=usage))
+    assert (answer.input_tokens, answer.cached_tokens, answer.written_tokens, answer.hour_tokens) == (62, 0, 50, 20)
 
 
 def test_a_schema_is_sent_as_a_format(complete, server):  # noqa: F811

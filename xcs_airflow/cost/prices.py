@@ -45,19 +45,30 @@ class Rates(Frozen):
         input_per_million_usd: Of input.
         output_per_million_usd: Of output; None means that the model has no price for output.
         cached_input_per_million_usd: Of input that the provider had in its prompt cache; None means the price of input.
+        written_input_per_million_usd: Of input that the provider took into its prompt cache; None means the price of input.
+        hour_input_per_million_usd: The same, where it is to stay for an hour; None means the price of what stays for less.
     """
 
     input_per_million_usd: Decimal = Field(ge=0)
     output_per_million_usd: Decimal | None = Field(ge=0)
     cached_input_per_million_usd: Decimal | None = Field(default=None, ge=0)
+    written_input_per_million_usd: Decimal | None = Field(default=None, ge=0)
+    hour_input_per_million_usd: Decimal | None = Field(default=None, ge=0)
 
-    def price(self, input_tokens: int, output_tokens: int, cached_tokens: int) -> Decimal | None:
-        """The price of one call; None when it has output and output has no price."""
+    def price(
+        self, input_tokens: int, output_tokens: int, cached_tokens: int, written_tokens: int = 0, hour_tokens: int = 0
+    ) -> Decimal | None:
+        """The price of one call; None when it has output and output has no price. See `PriceBook.price`."""
         if output_tokens and self.output_per_million_usd is None:
             return None
-        cached = self.input_per_million_usd if self.cached_input_per_million_usd is None else self.cached_input_per_million_usd
+        fresh = self.input_per_million_usd
+        cached = fresh if self.cached_input_per_million_usd is None else self.cached_input_per_million_usd
         output = self.output_per_million_usd or Decimal(0)
-        total = self.input_per_million_usd * (input_tokens - cached_tokens) + cached * cached_tokens + output * output_tokens
+        total = fresh * (input_tokens - cached_tokens - written_tokens) + cached * cached_tokens + output * output_tokens
+        if written_tokens:
+            written = fresh if self.written_input_per_million_usd is None else self.written_input_per_million_usd
+            hour = written if self.hour_input_per_million_usd is None else self.hour_input_per_million_usd
+            total += written * (written_tokens - hour_tokens) + hour * hour_tokens
         return total / _MILLION
 
 
@@ -157,7 +168,17 @@ class PriceBook:
         source = PriceSource(name=_PACKAGE, version=version(_PACKAGE), as_of=_known_data().as_of, overrides=shown)
         return cls(source, dict(given.models) if given else {})
 
-    def price(self, model: str, input_tokens: int, output_tokens: int, cached_tokens: int = 0, *, is_batch: bool = False) -> Decimal | None:
+    def price(
+        self,
+        model: str,
+        input_tokens: int,
+        output_tokens: int,
+        cached_tokens: int = 0,
+        *,
+        written_tokens: int = 0,
+        hour_tokens: int = 0,
+        is_batch: bool = False,
+    ) -> Decimal | None:
         """The price of one call in US dollars; None when nobody knows it.
 
         Args:
@@ -165,14 +186,28 @@ class PriceBook:
             input_tokens: All input tokens, those from the provider's prompt cache included.
             output_tokens: All output tokens.
             cached_tokens: Input tokens that came from the provider's prompt cache.
+            written_tokens: Input tokens that the provider took into its prompt cache; they cost what input costs where nobody knows more.
+            hour_tokens: Of these, those that stay there for an hour instead of five minutes.
             is_batch: Whether it goes through the provider's batch API.
         """
         tokens = input_tokens, output_tokens, cached_tokens
         if is_batch:
-            discount = self._discount(model)
-            return None if discount is None else discount.price(lambda *of: self.price(model, *of), *tokens)
+            return self._batch_price(model, *tokens, written_tokens, hour_tokens)
         rates = self._overrides.get(model) or _known_rates(model)
-        return _table_price(model, *tokens) if rates is None else rates.price(*tokens)
+        written = written_tokens, hour_tokens
+        return _table_price(model, *tokens, *written) if rates is None else rates.price(*tokens, *written)
+
+    def _batch_price(self, model: str, input_tokens: int, output_tokens: int, cached_tokens: int, *written: int) -> Decimal | None:
+        """The price in a provider's batch; what it costs more to take input into the prompt cache has the discount, too."""
+        discount = self._discount(model)
+        if discount is None:
+            return None
+        tokens = input_tokens, output_tokens, cached_tokens
+        price = discount.price(lambda *of: self.price(model, *of), *tokens)
+        if price is None or not any(written):
+            return price
+        whole, without = self.price(model, *tokens, written_tokens=written[0], hour_tokens=written[1]), self.price(model, *tokens)
+        return None if whole is None or without is None else price + (whole - without) * discount.share
 
     def mean_price(
         self, model: str, input_tokens: float, output_tokens: float, cached_tokens: float = 0.0, *, is_batch: bool = False
@@ -278,21 +313,28 @@ def _linear_rates(model: str) -> Rates | None:
     if found is None:
         return None
     prices = found[1].get_prices(_as_of())
-    text = [getattr(prices, name) for name in ("input_mtok", "output_mtok", "cache_read_mtok", "requests_kcount")]
-    if text[0] is None or text[3] is not None or not all(price is None or isinstance(price, Decimal) for price in text):
+    names = ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok", "cache_write_1h_mtok", "requests_kcount")
+    text = [getattr(prices, name) for name in names]
+    if text[0] is None or text[-1] is not None or not all(price is None or isinstance(price, Decimal) for price in text):
         return None
-    return Rates.model_construct(input_per_million_usd=text[0], output_per_million_usd=text[1], cached_input_per_million_usd=text[2])
+    return Rates.model_construct(
+        input_per_million_usd=text[0],
+        output_per_million_usd=text[1],
+        cached_input_per_million_usd=text[2],
+        written_input_per_million_usd=text[3],
+        hour_input_per_million_usd=text[4],
+    )
 
 
-def _table_price(model: str, input_tokens: int, output_tokens: int, cached_tokens: int) -> Decimal | None:
+def _table_price(model: str, *tokens: int) -> Decimal | None:
     rates = _linear_rates(model)
-    if rates is not None:
-        return rates.price(input_tokens, output_tokens, cached_tokens)
-    return _calculated(model, input_tokens, output_tokens, cached_tokens)
+    return _calculated(model, *tokens) if rates is None else rates.price(*tokens)
 
 
 @lru_cache(maxsize=4096)
-def _calculated(model: str, input_tokens: int, output_tokens: int, cached_tokens: int) -> Decimal | None:
+def _calculated(
+    model: str, input_tokens: int, output_tokens: int, cached_tokens: int, written_tokens: int, hour_tokens: int
+) -> Decimal | None:
     """What genai-prices itself calculates, for prices with tiers; where it has no row for tokens in use, nobody knows."""
     found = _found(model)
     if found is None:
@@ -304,4 +346,7 @@ def _calculated(model: str, input_tokens: int, output_tokens: int, cached_tokens
     if (input_tokens and prices.input_mtok is None) or (output_tokens and prices.output_mtok is None):
         return None
     usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens, cache_read_tokens=cached_tokens)
+    if prices.cache_write_mtok is not None:
+        usage.cache_write_tokens = written_tokens
+        usage.cache_write_1h_tokens = hour_tokens if prices.cache_write_1h_mtok is not None else None
     return info.calc_price(usage, provider, genai_request_timestamp=_as_of()).total_price

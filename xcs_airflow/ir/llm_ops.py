@@ -107,6 +107,22 @@ class BatchPolicy(Frozen):
     on_orphan: OnOrphan = "fail"
 
 
+class PrefixPolicy(Frozen):
+    """Set by a pass: the part of the prompt that all items share is worth a place in the provider's prompt cache.
+
+    That part is everything before the first hole whose input changes from item to item. Marking it changes no answer and no key of
+    a remembered one; a provider whose cache needs no marker gets none.
+
+    Attributes:
+        ttl_s: For how many seconds it is to stay: 300, or 3600 where reads come later than that. Anthropic takes 1.25 times the price
+            of input for the first, and twice for the second (platform.claude.com/docs/en/build-with-claude/prompt-caching).
+        prime: Whether one call is answered before the others begin, so that these find what it wrote.
+    """
+
+    ttl_s: Literal[300, 3600] = 300
+    prime: bool = False
+
+
 class LLMOperation(Operation):
     """An operation that asks a model, once or once per item.
 
@@ -120,6 +136,7 @@ class LLMOperation(Operation):
         output_schema: JSON Schema of the answer; None means plain text.
         cache: How answers are remembered; None until a pass decides.
         batch: How calls are grouped; None until a pass decides.
+        prefix: What is to become of the shared part of the prompt; None leaves it to the provider.
     """
 
     kind: Literal["llm"] = "llm"
@@ -129,6 +146,7 @@ class LLMOperation(Operation):
     output_schema: dict[str, JsonValue] | None = None
     cache: CachePolicy | None = None
     batch: BatchPolicy | None = None
+    prefix: PrefixPolicy | None = None
 
     @property
     def items_per_request(self) -> int:

@@ -14,12 +14,25 @@ from xcs_airflow.errors import PlanError
 from xcs_airflow.ir.graph import Graph, dependencies, toposort
 from xcs_airflow.ir.llm_ops import LLMOperation
 from xcs_airflow.ir.operation import Operation
-from xcs_airflow.manifest import PACKER_VERSION, CacheRule, Manifest, ModelCall, Step, Task
+from xcs_airflow.manifest import PACKER_VERSION, CacheRule, Manifest, ModelCall, PrefixRule, Step, Task
 from xcs_airflow.plan.provider_batches import in_three_steps, is_for_a_batch, why_not_in_a_batch
 from xcs_airflow.values import Ref
 
 _LONGEST_TASK_ID = 60
-_NOT_A_RESULT = {"id", "source", "description", "items", "distinct_items", "resources", "retry", "timeout_s", "image", "batch", "shards"}
+_NOT_A_RESULT = {
+    "id",
+    "source",
+    "description",
+    "items",
+    "distinct_items",
+    "resources",
+    "retry",
+    "timeout_s",
+    "image",
+    "batch",
+    "prefix",
+    "shards",
+}
 
 
 def lower(graph: Graph) -> Manifest:
@@ -128,11 +141,13 @@ def _step(operation: Operation, fingerprint: str) -> Step:
 
 
 def _call(operation: LLMOperation) -> ModelCall:
+    prefix = operation.prefix
     return ModelCall(
         prompt=operation.prompt,
         prompt_func=operation.prompt_func,
         output_schema=operation.output_schema,
         pack=operation.items_per_request,
+        prefix=None if prefix is None else PrefixRule(ttl_s=prefix.ttl_s, prime=prefix.prime),
         **request_fields(operation),
     )
 

@@ -17,7 +17,17 @@ from typing import Any, Literal, NamedTuple, Protocol, Self
 class Price(Protocol):
     """What calls cost."""
 
-    def __call__(self, model: str, input_tokens: int, output_tokens: int, cached_tokens: int, *, is_batch: bool = False) -> Decimal | None:
+    def __call__(
+        self,
+        model: str,
+        input_tokens: int,
+        output_tokens: int,
+        cached_tokens: int,
+        *,
+        written_tokens: int = 0,
+        hour_tokens: int = 0,
+        is_batch: bool = False,
+    ) -> Decimal | None:
         """The price of one call in US dollars, live or in a provider's batch; None when nobody knows."""
 
 
@@ -69,6 +79,7 @@ class Usage:
         input_tokens: Of the answered calls, those discarded included, as far as the provider said.
         output_tokens: Likewise.
         cached_tokens: Input tokens that the provider had in its own prompt cache.
+        written_tokens: Input tokens that the provider took into that cache.
         list_cost_usd: What they cost by the price list for live calls, without those whose price is unknown.
         billed_cost_usd: What they cost on this route.
         wasted_cost_usd: What of the billed cost was for discarded answers.
@@ -94,6 +105,7 @@ class Usage:
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
+    written_tokens: int = 0
     list_cost_usd: Decimal = Decimal(0)
     billed_cost_usd: Decimal = Decimal(0)
     wasted_cost_usd: Decimal = Decimal(0)
@@ -166,6 +178,8 @@ class Call(NamedTuple):
     input_tokens: int | None
     output_tokens: int | None
     cached_tokens: int
+    written_tokens: int = 0
+    hour_tokens: int = 0
 
 
 @dataclass(slots=True)
@@ -239,7 +253,7 @@ class Books:
         account = Account(record["operation"], record["model"], record.get("mechanism", "concurrent"))
         page = self._pages[account]
         if event == "settled" and record["outcome"] in ("answered", "discarded"):
-            self.settle(account, Call(*(record[name] for name in Call._fields)))
+            self.settle(account, Call(**{name: record[name] for name in Call._fields if name in record}))
         elif event == "settled":
             page.counts[record["outcome"]] += 1
         elif event == "saved":
@@ -308,9 +322,10 @@ def _valued(page: _Page, price: Price) -> tuple[Usage, Decimal | None]:
         sums["input_tokens"] += (call.input_tokens or 0) * calls
         sums["output_tokens"] += (call.output_tokens or 0) * calls
         sums["cached_tokens"] += call.cached_tokens * calls
-        tokens = call.input_tokens, call.output_tokens, call.cached_tokens
-        listed = _priced(price, account.model, *tokens)
-        billed = Decimal(0) if call.billed_as is None else _priced(price, call.billed_as, *tokens, is_batch=is_batch)
+        sums["written_tokens"] += call.written_tokens * calls
+        tokens = call[2:]
+        listed = _priced(price, account.model, tokens)
+        billed = Decimal(0) if call.billed_as is None else _priced(price, call.billed_as, tokens, is_batch=is_batch)
         for name, amount in (("list", listed), ("billed", billed)):
             sums[f"calls_without_{name}_price"] += calls if amount is None else 0
             sums[f"{name}_cost_usd"] += (amount or 0) * calls
@@ -319,19 +334,19 @@ def _valued(page: _Page, price: Price) -> tuple[Usage, Decimal | None]:
         if call.outcome == "discarded":
             sums["wasted_cost_usd"] += (billed or 0) * calls
         if is_batch and call.billed_as is not None and billed is not None:
-            live = _priced(price, call.billed_as, *tokens)
+            live = _priced(price, call.billed_as, tokens)
             sums["saved_by_batch_usd"] += (live - billed) * calls if live is not None else 0
     for (saving, input_tokens, output_tokens), answers in page.saved.items():
-        sums[f"saved_by_{saving}_usd"] += (_priced(price, account.model, input_tokens, output_tokens, 0) or 0) * answers
+        sums[f"saved_by_{saving}_usd"] += (_priced(price, account.model, (input_tokens, output_tokens, 0, 0, 0)) or 0) * answers
     for name in _AMOUNTS:
         sums[name] = Decimal(sums[name])
     usage = Usage(*account, **sums)
     return usage if page.valued is None else page.valued + usage, dearest
 
 
-def _priced(
-    price: Price, model: str, input_tokens: int | None, output_tokens: int | None, cached_tokens: int, *, is_batch: bool = False
-) -> Decimal | None:
+def _priced(price: Price, model: str, tokens: tuple[int | None, int | None, int, int, int], *, is_batch: bool = False) -> Decimal | None:
+    input_tokens, output_tokens, cached_tokens, written_tokens, hour_tokens = tokens
     if input_tokens is None or output_tokens is None:
         return None
-    return price(model, input_tokens, output_tokens, cached_tokens, is_batch=is_batch)
+    written = {"written_tokens": written_tokens, "hour_tokens": hour_tokens}
+    return price(model, input_tokens, output_tokens, cached_tokens, **written, is_batch=is_batch)

@@ -25,6 +25,8 @@ TOKENS_PER_MESSAGE = 16
 TOKENS_PER_REQUEST = 64
 """What a request may take besides its messages."""
 
+_SHORT_S = 300
+
 TOKENS_PER_SCHEMA = 1024
 """What a provider may say to the model about an output schema, besides the schema itself."""
 
@@ -136,7 +138,11 @@ def worst_case(target: Target, request: ModelRequest, price: Price, *, is_batch:
     if request.max_tokens is None:
         raise BudgetError.because("XCS731", model=target.model)
     longest = request.max_tokens + (WRAPPER_TOKENS if request.output_schema is not None else 0)
-    amount = _known(price, target.answered_by, most_tokens(request), longest, 0, is_batch=is_batch)
+    most = most_tokens(request)
+    # Taking input into a prompt cache costs more than input.
+    written = most if request.prefix is not None else 0
+    hour = written if request.prefix is not None and request.prefix.ttl_s > _SHORT_S else 0
+    amount = _known(price, target.answered_by, (most, longest, 0), (written, hour), is_batch=is_batch)
     if amount is None:
         raise BudgetError.because("XCS732", model=target.answered_by)
     return amount
@@ -148,12 +154,14 @@ def cost_of(target: Target, answer: ModelAnswer, price: Price, *, is_batch: bool
         return Decimal(0)
     if answer.input_tokens is None or answer.output_tokens is None:
         return None
-    return _known(price, target.answered_by, answer.input_tokens, answer.output_tokens, answer.cached_tokens, is_batch=is_batch)
+    tokens = answer.input_tokens, answer.output_tokens, answer.cached_tokens
+    return _known(price, target.answered_by, tokens, (answer.written_tokens, answer.hour_tokens), is_batch=is_batch)
 
 
-def _known(price: Price, model: str, *tokens: int, is_batch: bool) -> Decimal | None:
-    batched = price(model, *tokens, is_batch=True) if is_batch else None
-    return price(model, *tokens) if batched is None else batched
+def _known(price: Price, model: str, tokens: tuple[int, int, int], written: tuple[int, int], *, is_batch: bool) -> Decimal | None:
+    written_tokens, hour_tokens = written
+    batched = price(model, *tokens, written_tokens=written_tokens, hour_tokens=hour_tokens, is_batch=True) if is_batch else None
+    return price(model, *tokens, written_tokens=written_tokens, hour_tokens=hour_tokens) if batched is None else batched
 
 
 _CURRENT: ContextVar[Purse | None] = ContextVar("xcs_airflow.runtime.budget", default=None)

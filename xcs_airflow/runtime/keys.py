@@ -20,7 +20,7 @@ from xcs_airflow.runtime.models.routes import Target
 KEY_SCHEMA = 2
 """Changes when the same request would be sent or read differently."""
 
-_SENT_HOW = frozenset({"pack"})
+_SENT_HOW = frozenset({"pack", "prefix"})
 """How requests are sent, which is nothing that they ask. That an answer came in a pack enters its key as the packer's version."""
 
 _PROMPT_DIGITS, _RECIPE_DIGITS = 40, 24

@@ -80,7 +80,8 @@ class Ledger:
             billed_as: The model whose price is paid; None when nothing is paid.
             seconds: How long it took.
         """
-        call = Call(outcome, billed_as, answer.input_tokens, answer.output_tokens, answer.cached_tokens)
+        tokens = answer.input_tokens, answer.output_tokens, answer.cached_tokens, answer.written_tokens, answer.hour_tokens
+        call = Call(outcome, billed_as, *tokens)
         with self._lock:
             self._books.settle(account, call)
             if self._open is not None:
@@ -128,6 +129,8 @@ class Ledger:
             words = {"event": "settled", **account._asdict(), "outcome": call.outcome, "billed_as": call.billed_as}
             self._begun[known] = _TEXT(words)[:-1]
         tokens = f'"input_tokens": {_number(call.input_tokens)}, "output_tokens": {_number(call.output_tokens)}'
+        if call.written_tokens:
+            tokens += f', "written_tokens": {call.written_tokens}, "hour_tokens": {call.hour_tokens}'
         return f'{self._begun[known]}, {tokens}, "cached_tokens": {call.cached_tokens}, "seconds": {seconds:.3f}}}'
 
     def _written(self) -> Appender | None:

@@ -18,6 +18,7 @@ from xcs_airflow.runtime.ledger import Ledger
 from xcs_airflow.runtime.models.provider import AttemptError, ModelAnswer, ModelRequest, Provider
 from xcs_airflow.runtime.models.tokens import expected_tokens, used_tokens
 from xcs_airflow.runtime.pacing import Pacing, backoff_s
+from xcs_airflow.runtime.priming import Priming
 from xcs_airflow.runtime.question import Question
 from xcs_airflow.runtime.slots import Slot, Slots
 from xcs_airflow.runtime.telemetry import telemetry
@@ -74,6 +75,7 @@ class Line:
         self._telemetry = telemetry()
         self._failed_in_a_row = 0
         self._intents = Intents(ledger)
+        self._priming = Priming()
 
     async def ask(self, question: Question, request: ModelRequest, remaining: int) -> Reply:
         """Get an answer, trying again where that may help. Whoever gets it gives it to `settle`, once it is safe.
@@ -87,6 +89,15 @@ class Line:
             ModelError: The request was refused (XCS702), or would cost more than is left.
             ModelUnavailableError: There was no answer after the step's number of attempts (XCS703).
         """
+        if request.prefix is None or not request.prefix.prime:
+            return await self._answered(question, request, remaining)
+        async with self._priming.turn(request.prefix.texts(request.messages)):
+            if self.stopped is not None:
+                raise self.stopped
+            return await self._answered(question, request, remaining)
+
+    async def _answered(self, question: Question, request: ModelRequest, remaining: int) -> Reply:
+        """An answer, after as many attempts as make sense."""
         failed = 0
         expected = expected_tokens(request) if self._pacing.counts_tokens else 0
         while True:

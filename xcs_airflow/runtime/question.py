@@ -17,7 +17,7 @@ from xcs_airflow.runtime.books import Account
 from xcs_airflow.runtime.cache import CachedAnswer, Recipe
 from xcs_airflow.runtime.functions import Function
 from xcs_airflow.runtime.keys import KeyMaker, asked_by, row_key
-from xcs_airflow.runtime.models.provider import Message, ModelAnswer, ModelRequest
+from xcs_airflow.runtime.models.provider import Message, ModelAnswer, ModelRequest, Prefix
 from xcs_airflow.runtime.models.routes import target_of
 from xcs_airflow.runtime.models.structured import WRAPPER_TOKENS
 from xcs_airflow.runtime.packs import packed, packed_schema
@@ -165,7 +165,13 @@ class Question:
     def request(self, messages: list[Message]) -> ModelRequest:
         """The complete request."""
         call = self._call
-        return ModelRequest(call.model, messages, call.temperature, call.max_tokens, call.seed, call.output_schema)
+        prefix = self._prefix(self.shared(messages)) if call.prefix is not None else None
+        return ModelRequest(call.model, messages, call.temperature, call.max_tokens, call.seed, call.output_schema, prefix)
+
+    def _prefix(self, shared: Shared) -> Prefix | None:
+        """What the provider is asked to keep; None where there is nothing."""
+        rule = self._call.prefix
+        return None if rule is None or not any(shared) else Prefix(*shared, rule.ttl_s, rule.prime)
 
     def packed_request(self, ids: Sequence[str], prompts: Sequence[list[Message]]) -> ModelRequest:
         """One request for many items.
@@ -175,9 +181,9 @@ class Question:
             prompts: The prompt of each.
         """
         call = self._call
-        messages, _ = packed(ids, prompts, self.shared(prompts[0]))
+        messages, shared = packed(ids, prompts, self.shared(prompts[0]))
         limit = None if call.max_tokens is None else len(ids) * (call.max_tokens + PACKED_ITEM_TOKENS) + WRAPPER_TOKENS
-        return ModelRequest(call.model, messages, call.temperature, limit, call.seed, self._packed_schema)
+        return ModelRequest(call.model, messages, call.temperature, limit, call.seed, self._packed_schema, self._prefix(shared))
 
     def shared(self, messages: list[Message]) -> Shared:
         """The part of a prompt that does not change from row to row: of a function's prompt perhaps all but the last message."""

@@ -124,6 +124,8 @@ class OpenTelemetry:
         span.set_attribute("gen_ai.response.finish_reasons", (answer.finish_reason,))
         if answer.cached_tokens:
             span.set_attribute("gen_ai.usage.cache_read.input_tokens", answer.cached_tokens)
+        if answer.written_tokens:
+            span.set_attribute("gen_ai.usage.cache_creation.input_tokens", answer.written_tokens)
         for kind, tokens in (("input", answer.input_tokens), ("output", answer.output_tokens)):
             if tokens is not None:
                 span.set_attribute(f"gen_ai.usage.{kind}_tokens", tokens)

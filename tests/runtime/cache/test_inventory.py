@@ -17,7 +17,7 @@ CHEAP = Recipe("a" * 24, "classify", {"provider": "p", "model": "cheap"})
 DEAR = Recipe("b" * 24, "sort", {"provider": "p", "model": "dear"})
 
 
-def price(model, input_tokens, output_tokens, cached_tokens, *, is_batch=False):
+def price(model, input_tokens, output_tokens, cached_tokens, *, written_tokens=0, hour_tokens=0, is_batch=False):
     return {"p/cheap": Decimal(1), "p/dear": Decimal(10)}[model] * (input_tokens + output_tokens) if model != "gpt" else None
 
 

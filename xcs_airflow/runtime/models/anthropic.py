@@ -10,11 +10,12 @@ import logging
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import cache
-from typing import Any
+from itertools import takewhile
+from typing import Any, NamedTuple
 
 from xcs_airflow.runtime.models import http
 from xcs_airflow.runtime.models.http import Dialect, HttpModel, Refusal, count_in, no_answer, redacted
-from xcs_airflow.runtime.models.provider import AttemptError, Message, ModelAnswer, ModelRequest
+from xcs_airflow.runtime.models.provider import AttemptError, Message, ModelAnswer, ModelRequest, Prefix
 from xcs_airflow.runtime.models.routes import Target
 from xcs_airflow.runtime.models.structured import ANTHROPIC, WRAPPER_TOKENS, needs_wrapper, strict_form, wrapped
 
@@ -23,6 +24,7 @@ _LOG = logging.getLogger("xcs_airflow.runtime")
 DEFAULT_MAX_TOKENS = 4096
 """The longest answer where the pipeline does not say: the API wants a number, and no model of Anthropic's takes less than this one."""
 
+_HOUR_S = 3600
 _VERSION = "2023-06-01"
 _SYSTEM = frozenset({"system", "developer"})
 _FINISHED = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "model_context_window_exceeded": "length"}
@@ -72,14 +74,17 @@ def read(target: Target, document: Any) -> ModelAnswer:
         raise AttemptError("no answer: it has no content", blame="row", may_be_billed=True)
     read_tokens = count_in(document, "usage", "cache_read_input_tokens") or 0
     fresh_tokens = count_in(document, "usage", "input_tokens")
-    kept_tokens = count_in(document, "usage", "cache_creation_input_tokens") or 0
+    written_tokens = count_in(document, "usage", "cache_creation_input_tokens") or 0
+    hour_tokens = count_in(document, "usage", "cache_creation", "ephemeral_1h_input_tokens") or 0
     return ModelAnswer(
         text=text,
-        input_tokens=None if fresh_tokens is None else fresh_tokens + kept_tokens + read_tokens,
+        input_tokens=None if fresh_tokens is None else fresh_tokens + written_tokens + read_tokens,
         output_tokens=count_in(document, "usage", "output_tokens"),
         finish_reason=finish_reason,
         model=str(document.get("model") or target.served_model),
         cached_tokens=read_tokens if fresh_tokens is not None else 0,
+        written_tokens=written_tokens if fresh_tokens is not None else 0,
+        hour_tokens=min(hour_tokens, written_tokens) if fresh_tokens is not None else 0,
     )
 
 
@@ -107,12 +112,54 @@ def _settled(target: Target, request: ModelRequest) -> dict[str, Any]:
     return settled
 
 
-def _spoken(messages: list[Message], settled: Mapping[str, Any]) -> dict[str, Any]:
+def _spoken(request: ModelRequest, settled: Mapping[str, Any]) -> dict[str, Any]:
     """The messages; those of the system are a field of their own, before or after what is settled there."""
-    system = [_block(message["content"]) for message in messages if message["role"] in _SYSTEM]
+    if request.prefix is not None:
+        return _marked(request.messages, request.prefix, settled)
+    system = [_block(message["content"]) for message in request.messages if message["role"] in _SYSTEM]
     system += settled.get("system", [])
-    spoken: dict[str, Any] = {"messages": [message for message in messages if message["role"] not in _SYSTEM]}
+    spoken: dict[str, Any] = {"messages": [message for message in request.messages if message["role"] not in _SYSTEM]}
     return {"system": system, **spoken} if system else spoken
+
+
+def _marked(messages: list[Message], prefix: Prefix, settled: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with a mark on the last block that all requests share, in the order in which the provider reads: the system first."""
+    system: list[_Block] = []
+    turns: list[tuple[str, list[_Block]]] = []
+    for index, message in enumerate(messages):
+        shared = len(message["content"]) if index < prefix.messages else prefix.characters if index == prefix.messages else 0
+        blocks = _blocks(message["content"], shared)
+        if message["role"] in _SYSTEM:
+            system += blocks
+        else:
+            turns.append((message["role"], blocks))
+    system += [_Block(block["text"], is_shared=True) for block in settled.get("system", [])]
+    every = [*system, *(block for _, blocks in turns for block in blocks)]
+    last = next(reversed(list(takewhile(lambda block: block.is_shared, every))), None)
+    mark = {"type": "ephemeral", "ttl": "1h"} if prefix.ttl_s == _HOUR_S else {"type": "ephemeral"}
+
+    def written(blocks: list[_Block]) -> list[dict[str, Any]]:
+        return [{**_block(block.text), "cache_control": mark} if block is last else _block(block.text) for block in blocks]
+
+    spoken: dict[str, Any] = {"messages": [{"role": role, "content": written(blocks)} for role, blocks in turns]}
+    return {"system": written(system), **spoken} if system else spoken
+
+
+class _Block(NamedTuple):
+    """A piece of text, and whether all requests with the same prefix have it."""
+
+    text: str
+    is_shared: bool
+
+
+def _blocks(text: str, shared: int) -> list[_Block]:
+    """A text as blocks. No block is made of space alone, which the API refuses."""
+    head, rest = text[:shared], text[shared:]
+    if not rest:
+        return [_Block(text, is_shared=True)]
+    if not head.strip() or not rest.strip():
+        return [_Block(text, is_shared=False)]
+    return [_Block(head, is_shared=True), _Block(rest, is_shared=False)]
 
 
 def _block(text: str) -> dict[str, str]:

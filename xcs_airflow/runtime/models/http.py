@@ -21,7 +21,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from xcs_airflow.runtime.endpoints import is_metadata
 from xcs_airflow.runtime.models.deadlines import Deadlines
-from xcs_airflow.runtime.models.provider import AttemptError, Message, ModelAnswer, ModelRequest
+from xcs_airflow.runtime.models.provider import AttemptError, ModelAnswer, ModelRequest
 from xcs_airflow.runtime.models.routes import Target
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Dialect:
         path: Where requests go, below the endpoint.
         headers: What goes with every request, given the key.
         settled: All that a request says but for its messages: the same for all calls of a step, and written down once.
-        spoken: What its messages become, given what is settled; a field it gives as well takes the place of the settled one.
+        spoken: What the messages of a request become, given what is settled; a field it gives as well takes the place of the settled one.
         read: The answer in a document, or an `AttemptError`.
         is_spent: Whether a refusal says that the money or the quota is used up, so that asking again makes no sense.
     """
@@ -71,14 +71,14 @@ class Dialect:
     path: str
     headers: Callable[[str | None], Mapping[str, str]]
     settled: Callable[[Target, ModelRequest], dict[str, Any]]
-    spoken: Callable[[list[Message], Mapping[str, Any]], dict[str, Any]]
+    spoken: Callable[[ModelRequest, Mapping[str, Any]], dict[str, Any]]
     read: Callable[[Target, Any], ModelAnswer]
     is_spent: Callable[[Refusal], bool]
 
     def body(self, target: Target, request: ModelRequest) -> dict[str, Any]:
         """The complete request, as a document."""
         settled = self.settled(target, request)
-        return {**settled, **self.spoken(request.messages, settled)}
+        return {**settled, **self.spoken(request, settled)}
 
 
 class Exchanged(NamedTuple):
@@ -231,11 +231,11 @@ class HttpModel:
         known = self._heads.get(kind)
         if known is None:
             settled = self._dialect.settled(self._target, request)
-            retold = self._dialect.spoken(request.messages, settled)
+            retold = self._dialect.spoken(request, settled)
             head = _encode({name: part for name, part in settled.items() if name not in retold})[:-1]
             known = self._heads[kind] = (head, settled, request.output_schema)
         head, settled, _ = known
-        return f"{head},{_encode(self._dialect.spoken(request.messages, settled))[1:]}".encode()
+        return f"{head},{_encode(self._dialect.spoken(request, settled))[1:]}".encode()
 
 
 @asynccontextmanager

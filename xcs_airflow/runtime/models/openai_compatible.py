@@ -11,7 +11,7 @@ from typing import Any
 
 from xcs_airflow.runtime.models import http
 from xcs_airflow.runtime.models.http import Dialect, HttpModel, Refusal, count_in, no_answer, redacted
-from xcs_airflow.runtime.models.provider import AttemptError, Message, ModelAnswer, ModelRequest
+from xcs_airflow.runtime.models.provider import AttemptError, ModelAnswer, ModelRequest
 from xcs_airflow.runtime.models.routes import Target
 from xcs_airflow.runtime.models.structured import WRAPPER_TOKENS, needs_wrapper, strict_form, wrapped
 
@@ -82,8 +82,9 @@ def _settled(target: Target, request: ModelRequest) -> dict[str, Any]:
     return settled
 
 
-def _spoken(messages: list[Message], _: Mapping[str, Any]) -> dict[str, Any]:
-    return {"messages": messages}
+def _spoken(request: ModelRequest, _: Mapping[str, Any]) -> dict[str, Any]:
+    # A shared prefix needs no marker here: servers find it by themselves (platform.openai.com/docs/guides/prompt-caching).
+    return {"messages": request.messages}
 
 
 def _format_of(schema: dict[str, Any]) -> dict[str, Any]:

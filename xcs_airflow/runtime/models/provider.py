@@ -9,12 +9,33 @@ import threading
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 Message = dict[str, str]
 
 Blame = Literal["busy", "row", "route"]
 """Whom a failed attempt concerns: nobody (try again), this request (the next may succeed), or every request on this route."""
+
+
+class Prefix(NamedTuple):
+    """The beginning of a request that others share, and that the provider is asked to keep.
+
+    Attributes:
+        messages: How many messages are shared as a whole.
+        characters: How much of the next one is.
+        ttl_s: For how many seconds it is to be kept after its last use.
+        prime: Whether one request is answered before others with the same prefix are made.
+    """
+
+    messages: int
+    characters: int
+    ttl_s: int
+    prime: bool = False
+
+    def texts(self, messages: list[Message]) -> tuple[str, ...]:
+        """What the shared part says, by which requests that share one are known."""
+        whole = [f"{message['role']}:{message['content']}" for message in messages[: self.messages]]
+        return *whole, messages[self.messages]["content"][: self.characters] if self.characters else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +49,7 @@ class ModelRequest:
         max_tokens: Longest answer in tokens; None leaves it to the provider.
         seed: Sampling seed; None leaves it to the provider.
         output_schema: JSON Schema of the answer; None means plain text.
+        prefix: The part that the provider is asked to keep for the next request; None asks for nothing. It changes no answer.
     """
 
     model: str
@@ -36,6 +58,7 @@ class ModelRequest:
     max_tokens: int | None = None
     seed: int | None = None
     output_schema: dict[str, Any] | None = None
+    prefix: Prefix | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +72,8 @@ class ModelAnswer:
         finish_reason: Why the model stopped: `stop`, `length` when it was cut off, or the provider's own word.
         model: The model that answered, when the provider says.
         cached_tokens: Tokens of the request that the provider had in its own prompt cache.
+        written_tokens: Tokens of the request that it took into that cache.
+        hour_tokens: Of these, those that stay there for an hour.
     """
 
     text: str
@@ -57,6 +82,8 @@ class ModelAnswer:
     finish_reason: str = "stop"
     model: str | None = None
     cached_tokens: int = 0
+    written_tokens: int = 0
+    hour_tokens: int = 0
 
 
 class AttemptError(Exception):
