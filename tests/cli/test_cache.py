@@ -105,6 +105,11 @@ def test_a_changed_setting_is_named(why_miss, project):
     ]
 
 
+def test_what_was_asked_alone_is_remembered_for_packs(why_miss, project):
+    change(project, "temperature=0", 'temperature=0, pack=5, mechanism="packed"')
+    assert why_miss("--run-id", "one").splitlines()[-1] == "3 of 3 prompts: remembered"
+
+
 def test_without_prompts_it_says_how_else_the_operation_was_asked(why_miss, project):
     change(project, "max_tokens=8", "max_tokens=12")
     assert why_miss().splitlines() == [
