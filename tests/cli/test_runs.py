@@ -204,6 +204,17 @@ def test_focus_has_a_row_for_every_operation_model_and_mechanism(run_xcs, keep):
     assert json.loads(priced["Tags"])["xcs/operation"] == "classify"
 
 
+def test_focus_says_what_went_into_and_came_out_of_prompt_caches(run_xcs, keep):
+    def cached(ledger):
+        ledger.intend(LIVE, 1)
+        answer = ModelAnswer("x", 1_000_000, 0, cached_tokens=300_000, written_tokens=500_000)
+        ledger.settle(LIVE, answer, "answered", billed_as=MODEL, seconds=1)
+
+    keep("triage", "one", cached)
+    ((row,), _) = focus(run_xcs)
+    assert (row["x_CachedTokens"], row["x_WrittenTokens"], row["BilledCost"]) == ("300000", "500000", "0.40")
+
+
 def test_focus_columns_of_our_own_come_last_and_say_so(run_xcs, keep):
     own = [name.startswith("x_") for name in COLUMNS]
     assert own == sorted(own)
