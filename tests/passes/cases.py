@@ -225,3 +225,33 @@ def quick_within_a_budget() -> Graph:
 def may_be_packed() -> Graph:
     rules = "Rules: " + "a team is named by one word, in small letters, as in the list below. " * 30
     return graph(MANY, llm("a", rules, each="load", max_pack=5, max_tokens=8), llm("b", "Team? ", each="load", max_pack=5), output="a")
+
+
+LONG = "Rules: " + "a team is named by one word, in small letters, as in the list below. " * 300
+CLAUDE = {"model": "anthropic/claude-sonnet-4-5", "max_tokens": 8}
+
+
+def calls_that_begin_alike() -> Graph:
+    in_flight = BatchPolicy(group="g", in_flight=32)
+    calls = [
+        llm("long", LONG, each="load", batch=in_flight, **CLAUDE),
+        llm("short", "Team? ", each="load", batch=in_flight, **CLAUDE),
+        llm("itself", LONG, each="load", batch=in_flight, model="openai/gpt-4.1-mini"),
+        llm("batched", LONG, each="load", batch=BatchPolicy(group="b", mechanism="provider_batch"), **CLAUDE),
+        llm("once", LONG, x="load", **CLAUDE),
+        llm("unknown", LONG, each="load", model="nobody/knows"),
+    ]
+    return graph(MANY, *calls)
+
+
+def alike_but_in_a_hurry() -> Graph:
+    long = llm("long", LONG, each="load", batch=BatchPolicy(group="g", in_flight=32), **CLAUDE)
+    return graph(MANY, long, policy=PipelinePolicy(optimize="latency"))
+
+
+def few_that_begin_together() -> Graph:
+    return graph(plain("load", "words", items=40), llm("long", LONG, each="load", batch=BatchPolicy(group="g", in_flight=32), **CLAUDE))
+
+
+def too_few_to_read() -> Graph:
+    return graph(plain("load", "words", items=1), llm("long", LONG, each="load", **CLAUDE))

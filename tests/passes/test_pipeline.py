@@ -100,7 +100,7 @@ def test_decisions_do_not_change_a_digest():
 def test_observers_see_every_pass():
     explain, timing = Explain(), Timing()
     LLMGraphEnhancer(observers=(Verify(), explain, timing)).enhance(triage())
-    assert list(timing.seconds) == ["Prune", "Deduplicate", "CacheInsertionPass", "PromptBatchingPass"]
+    assert list(timing.seconds) == ["Prune", "Deduplicate", "CacheInsertionPass", "PromptBatchingPass", "MarkPrefixes"]
     assert explain.lines[:4] == [
         "Prune: 7 -> 6 operations",
         "  applied %unused: nothing reads it and it is not part of the output (saves 0.048672 USD)",

@@ -18,6 +18,7 @@ from xcs_airflow.cost.tokens import CallTokens
 from xcs_airflow.cost.work import OperationWork
 from xcs_airflow.ir.graph import dependencies
 from xcs_airflow.ir.llm_ops import LLMOperation
+from xcs_airflow.ir.operation import Operation
 
 _NOTHING = Figure.exactly(0, "none")
 
@@ -76,8 +77,18 @@ def task_times(members: Sequence[OperationWork], assumed: Assumed, platform: Pla
         for index, work in enumerate(together):
             low, expected, high = (share[index] for share in shares)
             parts[work.operation.id] = Figure(low=low, expected=expected, high=high)
+    for work in members:
+        if _is_primed(work.operation):
+            for calls, of_end in zip(_calls(work), ends, strict=True):
+                of_end.insert(0, Stage((replace(calls, count=min(calls.count, shards)),), shards))
+            parts[work.operation.id] = Figure.total((parts[work.operation.id], work.latency_s))
     low_work, expected_work, high_work = (Work(tuple(of_end), shards, start_s=start) for of_end, start in zip(ends, start_s, strict=True))
     return TaskTimes((low_work, expected_work, high_work), parts)
+
+
+def _is_primed(operation: Operation) -> bool:
+    """Whether one call of every shard is answered before the others begin."""
+    return isinstance(operation, LLMOperation) and operation.prefix is not None and operation.prefix.prime
 
 
 def _calls(work: OperationWork) -> tuple[Calls, Calls, Calls]:

@@ -113,6 +113,7 @@ class OperationEstimate(Frozen):
         input_tokens: Of all calls together.
         output_tokens: Of all calls together.
         cost_usd: Of all calls together.
+        shared_tokens: With how many tokens of input all calls begin alike.
         call_latency_s: Of one call, or of one run of a plain function.
         duration_s: From start to end of the operation, its calls in flight side by side.
         items: How many items its result is expected to have; None when it is no list.
@@ -125,6 +126,7 @@ class OperationEstimate(Frozen):
     input_tokens: Figure = Figure.exactly(0, "none")
     output_tokens: Figure = Figure.exactly(0, "none")
     cost_usd: Money = Money()
+    shared_tokens: Figure = Figure.exactly(0, "none")
     call_latency_s: Figure = Figure.exactly(0, "none")
     duration_s: Figure = Figure.exactly(0, "none")
     items: int | None = None

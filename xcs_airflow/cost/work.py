@@ -18,6 +18,7 @@ from xcs_airflow.cost.latency import call_latency, function_latency, goes_throug
 from xcs_airflow.cost.packing import packed, shared_tokens
 from xcs_airflow.cost.prices import PriceBook
 from xcs_airflow.cost.profile import PipelineProfile
+from xcs_airflow.cost.prompt_cache import Calls, less, saved_usd
 from xcs_airflow.cost.tokens import CallTokens, call_tokens
 from xcs_airflow.ir.graph import Graph
 from xcs_airflow.ir.llm_ops import LLMMetadata, LLMOperation
@@ -44,6 +45,7 @@ class OperationWork:
         latency_s: Of one call, or of one run of a plain function.
         items: Of its result.
         distinct: Of its result.
+        shared: With how many tokens of input all its calls begin alike.
         live: How many calls are made, some of the answers coming from the cache; None when nobody has measured that.
         history: What earlier runs say; None when they say nothing.
     """
@@ -56,6 +58,7 @@ class OperationWork:
     latency_s: Figure
     items: int | None
     distinct: int | None
+    shared: Figure = _NOTHING
     live: Figure | None = None
     history: History | None = None
 
@@ -84,6 +87,7 @@ class OperationWork:
             input_tokens=_all_calls(self.operation, tokens.input, self.made),
             output_tokens=_all_calls(self.operation, tokens.output, self.made),
             cost_usd=self.cost_usd,
+            shared_tokens=self.shared,
             call_latency_s=self.latency_s,
             duration_s=duration,
             items=self.items,
@@ -116,7 +120,8 @@ def _work(operation: Operation, flow: Flow, prices: PriceBook, histories: Histor
         return OperationWork(operation, runs, 0, None, Money(), latency, size.items, size.distinct)
     history = histories.of(operation)
     calls = _calls_of(operation, runs)
-    tokens, answer = _tokens_of(operation, flow, history, calls, assumed)
+    shared = shared_tokens(operation, flow.input_tokens(operation)) if operation.is_mapped and operation.prompt is not None else _NOTHING
+    tokens, answer = _tokens_of(operation, flow, history, calls, shared, assumed)
     live = None
     if history is not None:
         live = history.live_calls(calls, is_remembered=_is_remembered(operation))
@@ -124,12 +129,14 @@ def _work(operation: Operation, flow: Flow, prices: PriceBook, histories: Histor
             assumed.use("profile_hits", operation.id)
     one = _cost_of_call(operation, tokens, prices, 0.0 if history is None else history.cached_share)
     cost = one.times(calls) if live is None else one.times_each(live)
+    if history is None or (operation.prefix is not None and not history.cached_share):
+        cost = less(cost, _saved_by_prompt_cache(operation, shared, calls if live is None else live.expected, prices, assumed))
     is_same = history is not None and history.pack == operation.items_per_request
     latency = call_latency(operation, tokens.output, assumed, history.call_s if history is not None and is_same else None)
     size = flow.add(operation, runs, answer)
     if operation.when is not None:  # At best it is skipped.
         cost = cost.model_copy(update={"low": Decimal(0)})
-    return OperationWork(operation, runs, calls, tokens, cost, latency, size.items, size.distinct, live, history)
+    return OperationWork(operation, runs, calls, tokens, cost, latency, size.items, size.distinct, shared, live, history)
 
 
 def _is_remembered(operation: LLMOperation) -> bool:
@@ -142,7 +149,21 @@ def _calls_of(operation: LLMOperation, runs: Runs) -> int:
     return ceil(asked / operation.items_per_request)
 
 
-def _tokens_of(operation: LLMOperation, flow: Flow, history: History | None, calls: int, assumed: Assumed) -> tuple[CallTokens, Figure]:
+def _saved_by_prompt_cache(operation: LLMOperation, shared: Figure, calls: float, prices: PriceBook, assumed: Assumed) -> Money | None:
+    """What the provider's prompt cache is expected to save of all calls; None when it has no part in them."""
+    shards, policy = operation.shards or 1, operation.prefix
+    at_once = shards * (1 if operation.batch is None else operation.batch.in_flight)
+    primed = shards if policy is not None and policy.prime else 0
+    alike = Calls(calls, at_once, primed, goes_through_batch_api(operation))
+    saved = saved_usd(priced_model(operation.metadata), shared.expected, alike, prices, is_marked=policy is not None)
+    if saved is not None:
+        assumed.use("prompt_cache_hits", operation.id)
+    return saved
+
+
+def _tokens_of(
+    operation: LLMOperation, flow: Flow, history: History | None, calls: int, shared: Figure, assumed: Assumed
+) -> tuple[CallTokens, Figure]:
     """The tokens of one call, and those of the answer for one item. What was measured of single items is put together in packs."""
     known = (None, None) if history is None else (history.input_tokens(calls), history.output_tokens(calls))
     tokens = call_tokens(operation, lambda: flow.input_tokens(operation), assumed, known)
@@ -151,7 +172,7 @@ def _tokens_of(operation: LLMOperation, flow: Flow, history: History | None, cal
         return tokens, tokens.output
     if history is not None and history.pack == together:
         return tokens, tokens.output.times(1 / together)
-    return packed(operation, tokens, shared_tokens(operation, flow.input_tokens(operation)), assumed), tokens.output
+    return packed(operation, tokens, shared, assumed), tokens.output
 
 
 def _cost_of_call(operation: LLMOperation, tokens: CallTokens, prices: PriceBook, cached_share: float) -> Money:

@@ -110,5 +110,8 @@ def _facts(operation: Operation) -> list[str]:
         if operation.cache is not None:
             words.append("cached")
         if operation.batch is not None:
-            words.append(f"batch={operation.batch.mechanism}:{operation.batch.group}×{operation.batch.in_flight}")
+            size = f"/{operation.batch.pack_size}" if operation.batch.pack_size > 1 else ""
+            words.append(f"batch={operation.batch.mechanism}:{operation.batch.group}×{operation.batch.in_flight}{size}")
+        if operation.prefix is not None:
+            words.append("prefix primed" if operation.prefix.prime else "prefix")
     return words

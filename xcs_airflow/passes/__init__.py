@@ -3,6 +3,7 @@
 from xcs_airflow.passes.batch_prompts import PromptBatchingPass
 from xcs_airflow.passes.deduplicate import Deduplicate
 from xcs_airflow.passes.insert_cache import CacheInsertionPass
+from xcs_airflow.passes.mark_prefixes import MarkPrefixes
 from xcs_airflow.passes.pipeline import Explain, Observer, Pass, PassContext, Timing, Verify, print_decision, run_passes
 from xcs_airflow.passes.prune import Prune
 
@@ -10,7 +11,8 @@ PASSES: tuple[Pass, ...] = (
     Prune(),  # first: nothing else should spend thought on what nobody reads
     Deduplicate(),  # before grouping: a call that is not made needs no place in flight
     CacheInsertionPass(),  # before grouping: how many calls remain decides how many shards they need
-    PromptBatchingPass(),  # last: it groups the calls that are really made
+    PromptBatchingPass(),  # it groups the calls that are really made
+    MarkPrefixes(),  # after it: calls through a batch API read nothing of what others write
 )
 """The order in which `LLMGraphEnhancer` runs the passes."""
 
@@ -22,6 +24,7 @@ __all__ = [
     "Deduplicate",
     "Explain",
     "LLMGraphEnhancer",
+    "MarkPrefixes",
     "Observer",
     "Pass",
     "PassContext",

@@ -125,14 +125,19 @@ class PassContext:
         )
         self.decisions.append(decision)
 
+    @property
+    def price_book(self) -> PriceBook:
+        """The price book that is used."""
+        self.prices = self.prices or PriceBook.load()
+        return self.prices
+
     def estimate(self, graph: Graph) -> Estimates:
         """What a run of a graph is expected to do; computed once per graph."""
         known = self._known.get(id(graph))
         if known is None or known[0] is not graph:
-            self.prices = self.prices or PriceBook.load()
             self._known[id(graph)] = (
                 graph,
-                Estimates(estimate(graph, self.prices, self.profile, platform=platform_of(self.target), limits=self.limits)),
+                Estimates(estimate(graph, self.price_book, self.profile, platform=platform_of(self.target), limits=self.limits)),
             )
         return self._known[id(graph)][1]
 
