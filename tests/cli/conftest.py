@@ -158,7 +158,8 @@ class Answers(BaseHTTPRequestHandler):
         self.server.questions[question] += 1
         status = 500 if question.endswith("broken") else 200
         message = {"role": "assistant", "content": question.split()[-1].upper()}
-        usage = {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12}
+        into, out = self.server.tokens(question)
+        usage = {"prompt_tokens": into, "completion_tokens": out, "total_tokens": into + out}
         answer = {"model": "m", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}
         content = json.dumps(answer if status == 200 else {"error": {"message": "no"}}).encode()
         self.send_response(status)
@@ -176,6 +177,7 @@ def server():
     """A model on a free port of this machine."""
     found = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
     found.questions = Counter()
+    found.tokens = lambda _: (10, 2)
     thread = threading.Thread(target=found.serve_forever)
     thread.start()
     yield found

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 import click
 
 from xcs_airflow.cli import stages
-from xcs_airflow.cli.console import Command, exit_code, format_option, prices_option, progress, show, show_findings, show_json
+from xcs_airflow.cli.console import (
+    Command,
+    exit_code,
+    format_option,
+    prices_option,
+    profile_option,
+    progress,
+    show,
+    show_findings,
+    show_json,
+)
 from xcs_airflow.exporting.image import Image
 
 if TYPE_CHECKING:
@@ -32,8 +42,15 @@ EXAMPLES = (
     help="Check for this platform, too; may be repeated. Default: every table of [tool.xcs.targets].",
 )
 @prices_option
+@profile_option
 @format_option
-def check(pipelines: tuple[str, ...], targets: tuple[str, ...], prices: str | None, format: str) -> int:  # noqa: A002  # the option's name
+def check(
+    pipelines: tuple[str, ...],
+    targets: tuple[str, ...],
+    prices: str | None,
+    profile: str | None,
+    format: str,  # noqa: A002  # the option's name
+) -> int:
     """Find what is wrong before a run does.
 
     Traces and verifies each pipeline, plans it, holds the plan against its budget and deadline, and asks every target whether it
@@ -43,12 +60,13 @@ def check(pipelines: tuple[str, ...], targets: tuple[str, ...], prices: str | No
     specs = stages.specs_or_configured(pipelines, settings)
     names = tuple(dict.fromkeys(targets)) or settings.target_names
     found = stages.Collector()
+    place = stages.profile_place(profile, settings)
     checked: list[dict[str, object]] = []
     with progress() as report:
         for spec in specs:
             report(f"checking {spec}")
             with found:
-                checked.append(_check(spec, names, settings, prices or settings.prices, found))
+                checked.append(_check(stages.Source(spec, prices or settings.prices, place), names, settings, found))
     if format == "json":
         show_json({"pipelines": checked, "findings": [finding.to_dict() for finding in found.findings]})
     else:
@@ -59,10 +77,9 @@ def check(pipelines: tuple[str, ...], targets: tuple[str, ...], prices: str | No
     return exit_code(found.findings)
 
 
-def _check(spec: str, targets: Sequence[str], settings: ProjectSettings, prices: str | None, found: stages.Collector) -> dict[str, object]:
+def _check(source: stages.Source, targets: Sequence[str], settings: ProjectSettings, found: stages.Collector) -> dict[str, object]:
     from xcs_airflow.plan.gates import gate  # noqa: PLC0415
 
-    source = stages.Source(spec, prices)
     planned = source.planned()
     plan = planned.plan
     found.add([*planned.warnings, *gate(plan)])

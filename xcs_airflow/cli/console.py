@@ -34,6 +34,8 @@ SCHEMA_VERSION: Final = 1
 _USAGE = frozenset({"XCS501", "XCS607", "XCS611", "XCS734", "XCS735", "XCS801", "XCS802", "XCS803", "XCS805", "XCS806", "XCS807"})
 _SEVERITY_COLORS = {"error": "red", "warning": "yellow"}
 
+_WITHOUT = "xcs.no_profile"
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -56,6 +58,33 @@ def target_option(function: _F) -> _F:
     return click.option(
         "-t", "--target", metavar="TARGET", help="Plan for airflow, aws-batch, cloud-run or a plugin's target.  [default: for all alike]"
     )(function)
+
+
+NO_PROFILE: Final = ""
+"""What `profile_option` gives for `--no-profile`."""
+
+
+def profile_option(function: _F) -> _F:
+    """The options `--profile FILE` and `--no-profile`, as one parameter: None when neither is given."""
+
+    def chosen(ctx: click.Context, _: click.Parameter, value: str | None) -> str | None:
+        if ctx.meta.get(_WITHOUT) and value is not None:
+            raise click.BadParameter("it cannot be given with --no-profile")
+        return NO_PROFILE if ctx.meta.get(_WITHOUT) else value
+
+    def without(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # click calls it
+        ctx.meta[_WITHOUT] = value
+
+    named = click.option(
+        "--profile",
+        metavar="FILE",
+        callback=chosen,
+        help="What earlier runs measured.  [default: profile.json, if there is one; env: XCS_PROFILE]",
+    )
+    refused = click.option(
+        "--no-profile", is_flag=True, is_eager=True, expose_value=False, callback=without, help="Do without what earlier runs measured."
+    )
+    return named(refused(function))
 
 
 class _WithExamples(click.Command):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from xcs_airflow.cli import stages
-from xcs_airflow.cli.console import Command, format_option, prices_option, show, show_json, target_option
+from xcs_airflow.cli.console import Command, format_option, prices_option, profile_option, show, show_json, target_option
 from xcs_airflow.errors import CODES, ConfigError
 
 if TYPE_CHECKING:
@@ -56,12 +56,14 @@ EXAMPLES = (
 @click.argument("operation", required=False)
 @target_option
 @prices_option
+@profile_option
 @format_option
 def explain(
     subject: str | None,
     operation: str | None,
     target: str | None,
     prices: str | None,
+    profile: str | None,
     format: str,  # noqa: A002  # the option's name
 ) -> None:
     """Say why an operation is planned as it is, or what an error code means.
@@ -77,7 +79,8 @@ def explain(
         return
     settings = stages.settings_here()
     spec = stages.the_one_spec(subject, settings)
-    plan = stages.compile_pipeline(spec, prices or settings.prices, target=stages.known_target(target)).plan
+    place = stages.profile_place(profile, settings)
+    plan = stages.compile_pipeline(spec, prices or settings.prices, place, target=stages.known_target(target)).plan
     chosen = _chosen(plan, operation)
     if format == "json":
         show_json({"pipeline": plan.name, "operations": [_as_json(plan, item) for item in chosen]})
@@ -102,7 +105,7 @@ def explain_operation(plan: CloudGraph, operation: PlannedOperation) -> str:
     from xcs_airflow.plan.text import printable  # noqa: PLC0415
 
     place = f"  ({printable(operation.source)})" if operation.source else ""
-    paragraphs = [_what(plan, operation), *_figures(operation), *_decisions(plan, operation)]
+    paragraphs = [_what(plan, operation), *_figures(operation), *_measured(plan, operation), *_decisions(plan, operation)]
     body = "\n".join(textwrap.fill(text, 100, initial_indent="  ", subsequent_indent="    ") for text in paragraphs)
     return f"%{operation.id}{place}\n{body}"
 
@@ -153,6 +156,14 @@ def _figures(operation: PlannedOperation) -> Iterator[str]:
         yield f"cost: {cost_sentence(entry.cost_usd)}"
     one = "one call" if operation.kind == "llm" else "one run"
     yield f"time: {duration_range(entry.call_latency_s)} for {one}{_said(entry.call_latency_s)}; {duration_range(entry.duration_s)} in all"
+
+
+def _measured(plan: CloudGraph, operation: PlannedOperation) -> Iterator[str]:
+    from xcs_airflow.plan.accuracy_text import measured_sentences  # noqa: PLC0415
+
+    for known in () if plan.profile is None else plan.profile.operations:
+        if known.operation == operation.id:
+            yield from measured_sentences(known)
 
 
 def _range(figure: Figure) -> str:

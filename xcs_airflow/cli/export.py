@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from xcs_airflow.cli import stages
-from xcs_airflow.cli.console import Command, format_option, prices_option, progress, show, show_findings, show_json
+from xcs_airflow.cli.console import Command, format_option, prices_option, profile_option, progress, show, show_findings, show_json
 from xcs_airflow.cli.stages import Rendered
 from xcs_airflow.errors import ExportError, Finding
 
@@ -41,12 +41,14 @@ EXAMPLES = (
 @click.option("-o", "--output", metavar="DIR", type=click.Path(), help="Where bundles go.  [default: build/xcs; env: XCS_OUTPUT]")
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
 @prices_option
+@profile_option
 @format_option
 def export(
     pipelines: tuple[str, ...],
     targets: tuple[str, ...],
     output: str | None,
     prices: str | None,
+    profile: str | None,
     format: str,  # noqa: A002  # the option's name
     *,
     dry_run: bool,
@@ -62,7 +64,7 @@ def export(
     if not names:
         raise click.UsageError("name a target, as in: --target airflow")
     folder = Path(output or settings.output)
-    rendered = _render_all(specs, names, settings, prices or settings.prices)
+    rendered = _render_all(specs, names, settings, prices or settings.prices, stages.profile_place(profile, settings))
     reports = _write_all(rendered, folder, dry_run=dry_run)
     warnings = _warnings(rendered)
     if format == "json":
@@ -83,7 +85,9 @@ def main() -> None:
     export(prog_name="xcs-export")
 
 
-def _render_all(specs: Sequence[str], targets: Sequence[str], settings: ProjectSettings, prices: str | None) -> list[Rendered]:
+def _render_all(
+    specs: Sequence[str], targets: Sequence[str], settings: ProjectSettings, prices: str | None, profile: Path | None
+) -> list[Rendered]:
     """Every pipeline for every target; all that is wrong with any of them is one error."""
     image = settings.image.read()
     found = stages.Collector()
@@ -93,7 +97,7 @@ def _render_all(specs: Sequence[str], targets: Sequence[str], settings: ProjectS
         for spec in specs:
             report(f"planning {spec}")
             with found:
-                source = stages.Source(spec, prices)
+                source = stages.Source(spec, prices, profile)
                 name = source.pipeline.name
                 if spec_of.setdefault(name, spec) != spec:
                     raise ExportError.because("XCS514", name=name, places=f"{spec_of[name]} and {spec}")

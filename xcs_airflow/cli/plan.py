@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 
 import click
 
 from xcs_airflow.cli import stages
-from xcs_airflow.cli.console import Command, exit_code, format_option, prices_option, progress, say_finding, show, show_json, target_option
+from xcs_airflow.cli.console import (
+    Command,
+    exit_code,
+    format_option,
+    prices_option,
+    profile_option,
+    progress,
+    say_finding,
+    show,
+    show_json,
+    target_option,
+)
 
 EXAMPLES = (
     "xcs plan pipeline.py:triage",
@@ -38,12 +50,14 @@ def _us_dollars(_: click.Context, __: click.Parameter, value: str | None) -> Dec
 @click.option("--frontier", "is_frontier", is_flag=True, help="Show the plans between which only a preference for money or time decides.")
 @target_option
 @prices_option
+@profile_option
 @format_option
-def plan(
+def plan(  # noqa: PLR0913  # one for each option
     pipeline: str | None,
     max_cost: Decimal | None,
     target: str | None,
     prices: str | None,
+    profile: str | None,
     format: str,  # noqa: A002  # the option's name
     *,
     is_optimised: bool,
@@ -61,11 +75,17 @@ def plan(
     if is_frontier:
         if target is not None:
             raise click.UsageError("--frontier looks at all targets alike: leave --target out")
-        _show_frontier(spec, prices or settings.prices, format)
+        _show_frontier(spec, prices or settings.prices, stages.profile_place(profile, settings), format)
         return 0
     with progress() as report:
         report(f"planning {spec}")
-        planned = stages.compile_pipeline(spec, prices or settings.prices, is_optimised=is_optimised, target=stages.known_target(target))
+        planned = stages.compile_pipeline(
+            spec,
+            prices or settings.prices,
+            stages.profile_place(profile, settings),
+            is_optimised=is_optimised,
+            target=stages.known_target(target),
+        )
     findings = [*planned.warnings, *gate(planned.plan, max_cost)]
     show(planned.plan.to_json().rstrip("\n") if format == "json" else print_plan(planned.plan))
     for finding in findings:
@@ -73,12 +93,13 @@ def plan(
     return exit_code(findings) if max_cost is not None else 0
 
 
-def _show_frontier(spec: str, prices: str | None, format: str) -> None:  # noqa: A002  # the option's name
+def _show_frontier(spec: str, prices: str | None, profile: Path | None, format: str) -> None:  # noqa: A002  # the option's name
     from xcs_airflow.plan.frontier_text import print_frontier  # noqa: PLC0415
 
     with progress() as report:
         report(f"planning {spec} in several ways")
-        name, plans = stages.frontier_of(spec, prices)
+        source = stages.Source(spec, prices, profile)
+        name, plans = source.traced.name, source.frontier()
     if format == "json":
         show_json({"pipeline": name, "plans": [found.to_dict() for found in plans]})
     else:

@@ -6,22 +6,24 @@ import secrets
 import time
 from collections.abc import Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from xcs_airflow.cli import stages
-from xcs_airflow.cli.console import Command, format_option, prices_option, progress, say, say_finding, show, show_json
+from xcs_airflow.cli.console import Command, format_option, prices_option, profile_option, progress, say, say_finding, show, show_json
 from xcs_airflow.cli.given import pairs, parameters, runtime_settings
 from xcs_airflow.errors import XcsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from pydantic import JsonValue
 
+    from xcs_airflow.ir.graph import Graph
     from xcs_airflow.manifest import Task
     from xcs_airflow.plan.cloud_graph import CloudGraph
     from xcs_airflow.runtime import RunUsage
@@ -42,6 +44,7 @@ EXAMPLES = (
 @click.option("--cache", metavar="PLACE", help="Where answers are remembered, or off.  [default: beside the store; env: XCS_CACHE]")
 @click.option("--models", metavar="JSON|FILE", help="Where calls go, by provider or model.  [env: XCS_MODELS]")
 @prices_option
+@profile_option
 @format_option
 def run(  # noqa: PLR0913  # one for each option
     pipeline: str | None,
@@ -52,16 +55,19 @@ def run(  # noqa: PLR0913  # one for each option
     cache: str | None,
     models: str | None,
     prices: str | None,
+    profile: str | None,
     format: str,  # noqa: A002  # the option's name
 ) -> None:
     """Run a pipeline on this machine.
 
     Its value goes to stdout; what was estimated and what was used goes to stderr. Answers are remembered, so running it again
-    asks models only what is new.
+    asks models only what is new. What was measured is added to the profile, for the next plan.
     """
     project = stages.settings_here()
     prices = prices or project.prices
-    planned = stages.compile_pipeline(stages.the_one_spec(pipeline, project), prices)
+    place = stages.profile_place(profile, project)
+    source = stages.Source(stages.the_one_spec(pipeline, project), prices, place)
+    planned = source.planned()
     for finding in planned.warnings:
         say_finding(finding)
     given = {"store": store, "cache": cache, "prices": prices, "code": planned.pipeline.root}
@@ -72,6 +78,8 @@ def run(  # noqa: PLR0913  # one for each option
         parameters(planned.plan.parameters, texts),
     )
     output = running.run()
+    if place is not None:
+        running.measure(source.traced, place)
     if format == "json":
         show_json({**running.usage().to_dict(), "output": output})
     else:
@@ -89,6 +97,7 @@ class _Run:
     run_id: str
     parameters: Mapping[str, JsonValue]
     _done: list[str] = field(default_factory=list)
+    _seconds: list[float] = field(default_factory=list)
 
     def run(self) -> Any:
         """The pipeline's value."""
@@ -105,7 +114,29 @@ class _Run:
                 report(f"{len(self._done)} of {self.plan.totals.starts} starts done, waiting for {task.part_of}: {reason}")
 
             report(f"running {self.plan.name}, {self.plan.totals.starts} starts of tasks")
-            return LLMOptimizedExecutor(self.plan.manifest, self.settings, tell, wait).run(self.run_id, self.parameters)
+            executor = LLMOptimizedExecutor(self.plan.manifest, self.settings, tell, wait)
+            is_new, began = self._is_new(), time.monotonic()
+            output = executor.run(self.run_id, self.parameters)
+            if is_new:
+                self._seconds.append(time.monotonic() - began)
+            return output
+
+    def _is_new(self) -> bool:
+        """Whether nothing of the run is in the store, so that how long it takes from now on is how long it takes."""
+        from xcs_airflow.runtime.results import run_folder  # noqa: PLC0415
+        from xcs_airflow.runtime.store import open_store  # noqa: PLC0415
+
+        return next(open_store(self.settings.store).list(run_folder(self.plan.name, self.run_id)), None) is None
+
+    def measure(self, traced: Graph, place: Path) -> None:
+        """Add what the run measured to a profile. A run is not spoilt by a profile that cannot be written: that is a warning."""
+        from xcs_airflow.cli.measure import add_run  # noqa: PLC0415
+
+        try:
+            add_run(place, self.plan, traced, self.settings, self.run_id, self._seconds[-1] if self._seconds else None)
+        except XcsError as error:
+            for finding in error.findings:
+                say_finding(replace(finding, severity="warning"))
 
     def usage(self) -> RunUsage:
         """The books of the run, all its starts together."""

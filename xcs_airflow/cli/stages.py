@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from xcs_airflow.cli.console import NO_PROFILE
 from xcs_airflow.errors import ConfigError, ExportError, Finding, XcsError
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from xcs_airflow.ir.graph import Graph
     from xcs_airflow.plan.cloud_graph import CloudGraph
     from xcs_airflow.plan.frontier import Plan
+
+
+_PROFILE = "profile.json"
 
 
 class Pipeline(Protocol):
@@ -102,6 +106,16 @@ def the_one_spec(spec: str | None, settings: ProjectSettings) -> str:
     return chosen[0]
 
 
+def profile_place(given: str | None, settings: ProjectSettings) -> Path | None:
+    """The profile that is used; None when none is.
+
+    Args:
+        given: What stands on the command line, as `profile_option` gives it.
+        settings: The project's.
+    """
+    return None if given == NO_PROFILE else Path(given or settings.profile or _PROFILE)
+
+
 def known_target(name: str | None) -> str | None:
     """The target itself, if an exporter has this name or there is none to look for.
 
@@ -156,19 +170,22 @@ class Planned:
     warnings: tuple[Finding, ...] = ()
 
 
-def compile_pipeline(spec: str, prices: str | None, *, is_optimised: bool = True, target: str | None = None) -> Planned:
+def compile_pipeline(
+    spec: str, prices: str | None, profile: Path | None = None, *, is_optimised: bool = True, target: str | None = None
+) -> Planned:
     """A PIPELINE argument, all the way to its plan.
 
     Args:
         spec: What stands on the command line.
         prices: Path of a price file.
+        profile: What earlier runs measured, if the file is there.
         is_optimised: Whether the passes run.
         target: For which platform; None for all alike.
 
     Raises:
         XcsError: Something about it is wrong.
     """
-    return Source(spec, prices).planned(target, is_optimised=is_optimised)
+    return Source(spec, prices, profile).planned(target, is_optimised=is_optimised)
 
 
 class Source:
@@ -177,21 +194,25 @@ class Source:
     Args:
         spec: What stands on the command line.
         prices: Path of a price file.
+        profile: What earlier runs measured, if the file is there.
 
     Attributes:
         pipeline: What it names.
+        traced: Its graph, as written.
 
     Raises:
-        XcsError: There is no such pipeline, or its price file is not valid.
+        XcsError: There is no such pipeline, or its price file or its profile is not valid.
     """
 
-    def __init__(self, spec: str, prices: str | None) -> None:
+    def __init__(self, spec: str, prices: str | None, profile: Path | None = None) -> None:
         from xcs_airflow.cost.prices import PriceBook  # noqa: PLC0415
+        from xcs_airflow.cost.profile import Profile  # noqa: PLC0415
 
         self.pipeline = load(spec)
         with quiet_stdout():
-            self._graph = self.pipeline.graph()
+            self.traced = self.pipeline.graph()
         self._prices = PriceBook.load(None if prices is None else Path(prices))
+        self._profile = None if profile is None else Profile.load(profile).pipelines.get(self.traced.name)
 
     def planned(self, target: str | None = None, *, is_optimised: bool = True) -> Planned:
         """Its plan for a target, or for all alike.
@@ -206,32 +227,25 @@ class Source:
         from xcs_airflow.passes import LLMGraphEnhancer, PassContext  # noqa: PLC0415
         from xcs_airflow.plan import CloudExporter  # noqa: PLC0415
 
-        context, graph = PassContext(prices=self._prices, policy=self._graph.policy, target=target), self._graph
+        graph = self.traced
+        context = PassContext(prices=self._prices, policy=graph.policy, profile=self._profile, target=target)
         if is_optimised:
-            graph = LLMGraphEnhancer(prices=self._prices).enhance(graph, context)
-        return Planned(self.pipeline, CloudExporter(self._prices, target=target).export(graph), tuple(context.findings))
+            graph = LLMGraphEnhancer(prices=self._prices, profile=self._profile).enhance(graph, context)
+        exporter = CloudExporter(self._prices, self._profile, target=target)
+        return Planned(self.pipeline, exporter.export(graph), tuple(context.findings))
 
+    def frontier(self) -> tuple[Plan, ...]:
+        """The plans among which its cost and its time leave a choice.
 
-def frontier_of(spec: str, prices: str | None) -> tuple[str, tuple[Plan, ...]]:
-    """The name of a PIPELINE argument, and the plans among which its cost and its time leave a choice.
+        Raises:
+            XcsError: Something about it is wrong.
+        """
+        from xcs_airflow.passes import LLMGraphEnhancer  # noqa: PLC0415
+        from xcs_airflow.plan import CloudExporter  # noqa: PLC0415
+        from xcs_airflow.plan.frontier import frontier  # noqa: PLC0415
 
-    Args:
-        spec: What stands on the command line.
-        prices: Path of a price file.
-
-    Raises:
-        XcsError: Something about it is wrong.
-    """
-    from xcs_airflow.cost.prices import PriceBook  # noqa: PLC0415
-    from xcs_airflow.passes import LLMGraphEnhancer  # noqa: PLC0415
-    from xcs_airflow.plan import CloudExporter  # noqa: PLC0415
-    from xcs_airflow.plan.frontier import frontier  # noqa: PLC0415
-
-    pipeline = load(spec)
-    with quiet_stdout():
-        graph = pipeline.graph()
-    book = PriceBook.load(None if prices is None else Path(prices))
-    return graph.name, frontier(graph, LLMGraphEnhancer(prices=book), CloudExporter(book))
+        enhancer = LLMGraphEnhancer(prices=self._prices, profile=self._profile)
+        return frontier(self.traced, enhancer, CloudExporter(self._prices, self._profile))
 
 
 @dataclass(frozen=True)

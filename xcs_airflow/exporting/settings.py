@@ -64,6 +64,7 @@ class ProjectSettings(Frozen):
         pipelines: What to export when none is named, each `path/to/file.py:function` or `package.module:function`.
         output: The folder that bundles are written to, as in `<output>/<target>/<pipeline>/`.
         prices: A price file.
+        profile: The file in which runs are measured.
         targets: The settings of every target by its name; their names are the targets when none is given.
         image: The container image.
     """
@@ -71,6 +72,7 @@ class ProjectSettings(Frozen):
     pipelines: tuple[str, ...] = ()
     output: str = DEFAULT_OUTPUT
     prices: str | None = None
+    profile: str | None = None
     targets: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
     image: ImageSettings = ImageSettings()
 
@@ -85,7 +87,7 @@ def load_settings(folder: Path, environment: Mapping[str, str]) -> ProjectSettin
 
     Args:
         folder: Where xcs runs; the nearest pyproject.toml with a `[tool.xcs]` table, here or above, counts.
-        environment: `XCS_PIPELINES`, `XCS_OUTPUT` and `XCS_PRICES` go before the file.
+        environment: `XCS_PIPELINES`, `XCS_OUTPUT`, `XCS_PRICES` and `XCS_PROFILE` go before the file.
 
     Raises:
         ConfigError: The table is not valid; carries every finding.
@@ -95,7 +97,7 @@ def load_settings(folder: Path, environment: Mapping[str, str]) -> ProjectSettin
     variables: dict[str, object] = {}
     if environment.get("XCS_PIPELINES"):
         variables["pipelines"] = tuple(environment["XCS_PIPELINES"].split())
-    for name in ("output", "prices"):
+    for name in ("output", "prices", "profile"):
         value = environment.get(f"XCS_{name.upper()}")
         if value:
             variables[name] = value
@@ -157,6 +159,7 @@ def _relative_to(folder: Path, home: Path, settings: ProjectSettings) -> Project
             "pipelines": tuple(seen(spec) if is_file_spec(spec) else spec for spec in settings.pipelines),
             "output": seen(settings.output),
             "prices": None if settings.prices is None else seen(settings.prices),
+            "profile": None if settings.profile is None else seen(settings.profile),
             "image": image,
         }
     )

@@ -13,6 +13,7 @@ from typing import NamedTuple, Self
 
 from xcs_airflow.cost.figures import Figure, Money
 from xcs_airflow.ir.graph import Decision
+from xcs_airflow.plan.accuracy_text import profile_lines
 from xcs_airflow.plan.cloud_graph import CloudGraph, PlannedOperation, PlannedTask
 
 WIDTH = 118
@@ -35,7 +36,7 @@ def print_plan(plan: CloudGraph) -> str:
         _table(plan),
         _section("decisions", _decisions(plan.decisions)),
         _section("assumptions (--format json has their sources)", [_SOURCE.sub("", sentence) for sentence in plan.assumptions]),
-        [f"prices: {_prices(plan)}"],
+        [*([] if plan.profile is None else profile_lines(plan.profile, usd)), f"prices: {_prices(plan)}"],
     ]
     return "\n\n".join("\n".join(lines) for lines in parts if lines)
 

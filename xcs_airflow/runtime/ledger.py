@@ -91,9 +91,19 @@ class Ledger:
         """Write down that a call was not answered: it is not billed, or nobody knows."""
         self._record("settled", account, outcome=outcome, reason=reason)
 
-    def note(self, account: Account, *, rows: int, hits: int, duplicates: int) -> None:
-        """Write down how many answers were needed and how many came without a call."""
-        self._record("rows", account, rows=rows, hits=hits, duplicates=duplicates)
+    def note(self, account: Account, *, rows: int, hits: int, duplicates: int, shape: str | None = None, pack: int = 1) -> None:
+        """Write down how many answers were needed and how many came without a call.
+
+        Args:
+            account: Who needed them.
+            rows: How many.
+            hits: Of these, from the cache.
+            duplicates: Of these, shared with an equal request.
+            shape: What the requests have in common, as `ModelCall.shape` has it; None where no step of a run asks.
+            pack: How many items are asked in one request, at most.
+        """
+        facts: dict[str, Any] = {} if shape is None else {"shape": shape, "pack": pack}
+        self._record("rows", account, rows=rows, hits=hits, duplicates=duplicates, **facts)
 
     def save(self, account: Account, by: Saving, answers: Mapping[tuple[int | None, int | None], int]) -> None:
         """Write down what was not paid: how many answers of how many input and output tokens."""

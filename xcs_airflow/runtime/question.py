@@ -90,6 +90,11 @@ class Question:
         return asked_by(self.name, self._call)
 
     @property
+    def shape(self) -> str | None:
+        """What its requests have in common, for who measures them; None where no step of a run asks."""
+        return self._call.shape if self._is_step else None
+
+    @property
     def is_packed(self) -> bool:
         """Whether many items are asked in one request."""
         return self.pack > 1

@@ -17,6 +17,7 @@ import json
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -50,6 +51,7 @@ class Commit(Frozen):
         count: How many items it has; 1 for a value.
         sha256: Of the data.
         data: Its name in the store; None when skipped.
+        busy_ms: Milliseconds that a plain function took, its inputs and result included; None of a step that asks a model.
     """
 
     fingerprint: str
@@ -58,6 +60,7 @@ class Commit(Frozen):
     count: int = 0
     sha256: str = ""
     data: str | None = None
+    busy_ms: int | None = None
 
 
 def segment(name: str) -> str:
@@ -194,13 +197,21 @@ class Results:
         """Commit that a step was left out."""
         self._commit(step_id, shard, form="skipped")
 
-    def writer(self, step_id: str, shard: int, form: Form) -> ResultWriter:
-        """Write the result of a step; leaving the block without an error commits it."""
+    def writer(self, step_id: str, shard: int, form: Form, began: float | None = None) -> ResultWriter:
+        """Write the result of a step; leaving the block without an error commits it.
+
+        Args:
+            step_id: Whose result.
+            shard: Which part of it.
+            form: What it is.
+            began: When the function that computes it began, by `time.perf_counter`; None when nobody times it.
+        """
 
         def commit(count: int, sha256: str, path: Path) -> None:
             name = f"{self._base(step_id, shard)}.{sha256[:16]}.jsonl"
             self._store.put_file(name, path)
-            self._commit(step_id, shard, form=form, count=count, sha256=sha256, data=name)
+            busy_ms = None if began is None else round((time.perf_counter() - began) * 1000)
+            self._commit(step_id, shard, form=form, count=count, sha256=sha256, data=name, busy_ms=busy_ms)
 
         return ResultWriter(self._store.scratch(), commit)
 

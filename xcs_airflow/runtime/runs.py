@@ -60,6 +60,7 @@ class Output:
         data: Its name in the store; None when skipped.
         fingerprint: Of the step, as in the manifest.
         parameters: Digest of the run's parameters.
+        busy_ms: Milliseconds that a plain function took; None of a step that asks a model.
     """
 
     step: str
@@ -71,6 +72,7 @@ class Output:
     data: str | None
     fingerprint: str
     parameters: str
+    busy_ms: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -152,7 +154,7 @@ def outputs_of(store: Store, run: Run) -> Iterator[Output]:
         found = _COMMIT.fullmatch(name.removeprefix(f"{run.folder}/"))
         commit = _commit(store.get(name)) if found else None
         if found and commit is not None:
-            facts = commit.model_dump(include={"form", "count", "sha256", "data", "fingerprint", "parameters"})
+            facts = commit.model_dump(include={"form", "count", "sha256", "data", "fingerprint", "parameters", "busy_ms"})
             yield Output(name_in(found[1]), int(found[2]), int(found[3]), **facts)
 
 

@@ -130,7 +130,7 @@ class Session:
         if keys is not None:
             alone = question.keys_alone(messages, rows) or [] if question.is_packed else []
             return await self._remembered(question, messages, keys, dict(zip(keys, alone, strict=False)))
-        self._ledger.note(question.account, rows=len(messages), hits=0, duplicates=0)
+        self._ledger.note(question.account, rows=len(messages), hits=0, duplicates=0, shape=question.shape, pack=question.pack)
         asking = Asking(await self._line(question.target), question, messages)
         asked = await asking.outcomes(self._in_flight)
         return [outcome if isinstance(outcome, Failure) else outcome.value for outcome in asked]
@@ -158,7 +158,10 @@ class Session:
             missing = [key for key in own if key not in outcomes]
             hits = sum(key in recalled for key in keys)
             called = len(own) - len(recalled)
-            self._ledger.note(question.account, rows=len(keys), hits=hits, duplicates=len(keys) - hits - called)
+            shared_within = len(keys) - hits - called
+            self._ledger.note(
+                question.account, rows=len(keys), hits=hits, duplicates=shared_within, shape=question.shape, pack=question.pack
+            )
 
             def land(key: str, outcome: Outcome) -> None:
                 outcomes[key] = outcome

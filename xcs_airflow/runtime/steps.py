@@ -6,6 +6,7 @@ It knows one shard of one task; it does not know which steps are finished alread
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -115,12 +116,13 @@ class StepRunner:
         return any(self._results.form(ref.operation, self._shard, self._task.shards) == "skipped" for ref in references(value))
 
     def _run_function(self, step: Step) -> None:
+        began = time.perf_counter()
         function = Function(str(step.func), step.id)
         plain = self._plain_inputs(step)
         if not step.map_over:
-            self._commit_plain(step, function.run(plain))
+            self._commit_plain(step, function.run(plain), began)
             return
-        with self._results.writer(step.id, self._shard, "collection") as writer:
+        with self._results.writer(step.id, self._shard, "collection", began) as writer:
             for key, row in self._rows(step):
                 result = function({**plain, **row})
                 value = bool(result) if step.collect == "filter" else function.as_json(result)
@@ -218,11 +220,11 @@ class StepRunner:
             self._wholes[step_id] = self._results.whole(step_id)
         return self._wholes[step_id]
 
-    def _commit_plain(self, step: Step, value: Any) -> None:
+    def _commit_plain(self, step: Step, value: Any, began: float | None = None) -> None:
         """Commit the result of a step that ran once; what is a list can be read item by item later."""
         items = iter(value) if isinstance(value, list) else value
         is_list = hasattr(items, "__next__")
-        with self._results.writer(step.id, self._shard, "list" if is_list else "value") as writer:
+        with self._results.writer(step.id, self._shard, "list" if is_list else "value", began) as writer:
             for index, item in enumerate(items if is_list else [value]):
                 _write(writer, step, str(index), item)
 
