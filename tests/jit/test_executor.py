@@ -80,6 +80,28 @@ def test_what_a_run_has_finished_is_not_done_again(executor, manifest):
         assert calls.count == 4
 
 
+@pytest.fixture
+def fused_manifest():
+    return CloudExporter(target="aws-batch").export(LLMGraphEnhancer(target="aws-batch").enhance(flow.graph())).manifest
+
+
+def test_a_fused_task_computes_what_its_tasks_would(executor, manifest, fused_manifest):
+    reports = []
+    with fake_models(str.upper):
+        values = [executor(manifest).run("apart", {"count": 3}), executor(fused_manifest, reports).run("together", {"count": 3})]
+
+    assert values[0] == values[1]
+    assert [report.ran for _, _, report in reports] == [("load", "ask", "join")]
+
+
+def test_a_fused_task_that_is_tried_again_repeats_nothing_that_it_has_finished(executor, fused_manifest):
+    with fake_models("x") as calls:
+        for _ in range(2):
+            with pytest.raises(RuntimeTaskError):
+                executor(fused_manifest).run("run-1", {"fail": True})
+        assert calls.count == 2
+
+
 def test_a_task_that_fails_says_which_line(executor, manifest):
     with fake_models("x"), pytest.raises(RuntimeTaskError) as caught:
         executor(manifest).run("run-1", {"fail": True})

@@ -16,6 +16,7 @@ from xcs_airflow.ir import (
     PipelinePolicy,
     Ref,
     Resources,
+    Retry,
 )
 
 from .toys import llm, plain
@@ -183,6 +184,62 @@ def local_model() -> Graph:
     load = plain("load", "words", n=4, items=100_000)
     model = "local/smollm2-135m-instruct"
     return graph(load, llm("a", each="load", model=model), llm("b", x="load", model=model), llm("c", "Sum up: ", x="load", model=model))
+
+
+def small_chain() -> Graph:
+    return graph(LOAD, plain("up", "upper", each="load"), llm("a", each="up"), plain("end", x="a"), output="end")
+
+
+def small_siblings() -> Graph:
+    calls = [llm("a", x="load"), llm("b", "Sum up: ", x="load", model="anthropic/claude-haiku-4-5"), plain("c", x="load")]
+    ends = [plain(f"end_{name}", x=name, image="other:1") for name in "abc"]
+    return graph(plain("load", "words", n=4, items=4, image="other:1"), *calls, *ends)
+
+
+def long_siblings() -> Graph:
+    load, end = plain("load", "words", n=4, image="other:1"), plain("end", x="a", y="b", image="other:1")
+    calls = [llm(name, func="toys:join", x="load", estimated_latency_s=200) for name in "ab"]
+    return graph(load, *calls, end, output="end")
+
+
+def one_of_two_waits() -> Graph:
+    slow = llm("slow", func="toys:join", x="load", estimated_latency_s=900, image="other:1")
+    return graph(LOAD, slow, llm("a", func="toys:join", x="load", estimated_latency_s=900), plain("end", x="a", y="slow"), output="end")
+
+
+def batch_between() -> Graph:
+    by_hand = BatchPolicy(group="a", mechanism="provider_batch")
+    return graph(LOAD, llm("a", each="load", batch=by_hand), plain("b", x="a"), plain("end", x="b"), output="end")
+
+
+def one_difference_each() -> Graph:
+    others = [
+        plain("image", x="load", image="other:1"),
+        plain("retry", x="load", retry=Retry(attempts=1)),
+        plain("maybe", x="load", when=Constant(constant=True)),
+        plain("limit", x="load", timeout_s=9),
+        plain("env", x="load", env={"MODE": "fast"}),
+        plain("mode", x="load", env={"MODE": "slow"}),
+        llm("local", x="load", model="local/smollm2-135m-instruct"),
+        plain("gpu", x="load", resources=Resources(gpu=1, gpu_type="nvidia-l4")),
+    ]
+    return graph(LOAD, *others)
+
+
+def long_run() -> Graph:
+    load = plain("load", "words", n=4, items=4)
+    return graph(load, llm("a", func="toys:join", x="load", estimated_latency_s=1200), plain("end", x="a"), output="end")
+
+
+def chain_in_shards() -> Graph:
+    load = plain("load", "words", n=4, items=40)
+    chain = [llm("a", each="load", shards=4), llm("b", each="a", shards=4)]
+    return graph(load, *chain, plain("c", "upper", each="b", y="b", shards=4), output="c")
+
+
+def too_large_together() -> Graph:
+    large = plain("large", x="load", resources=Resources(cpu=4, memory_mib=16384))
+    return graph(LOAD, large, llm("slow", func="toys:join", x="large", estimated_latency_s=3000), output="slow")
 
 
 def triage() -> Graph:

@@ -67,7 +67,7 @@ def test_a_graph_that_is_not_well_formed_is_the_users_business():
 
 
 def test_a_graph_with_nothing_to_do_is_the_same_object():
-    graph = no_output_given()
+    graph = Graph([plain("a")], output=Ref(operation="a"))
     assert LLMGraphEnhancer().enhance(graph) is graph
 
 
@@ -100,7 +100,8 @@ def test_decisions_do_not_change_a_digest():
 def test_observers_see_every_pass():
     explain, timing = Explain(), Timing()
     LLMGraphEnhancer(observers=(Verify(), explain, timing)).enhance(triage())
-    assert list(timing.seconds) == ["Prune", "Deduplicate", "CacheInsertionPass", "PromptBatchingPass", "MarkPrefixes"]
+    expected = ["Prune", "Deduplicate", "CacheInsertionPass", "PromptBatchingPass", "MarkPrefixes", "FuseSmallTasks"]
+    assert list(timing.seconds) == expected
     assert explain.lines[:4] == [
         "Prune: 7 -> 6 operations",
         "  applied %unused: nothing reads it and it is not part of the output (saves 0.048672 USD)",

@@ -53,6 +53,31 @@ def test_a_group_is_one_task_and_every_other_operation_its_own(graph):
     assert [task.in_flight for task in manifest.tasks] == [1, 16, 1]
 
 
+def test_a_fused_task_runs_its_steps_in_order_with_the_places_in_flight_of_its_groups():
+    steps = [step("load", fused="x"), question("a", "load", group="g", fused="x"), step("end", "a", fused="x"), step("alone", "end")]
+    manifest = lower(Graph(reversed(steps)))
+    assert [(task.id, [step.id for step in task.steps], task.needs, task.in_flight) for task in manifest.tasks] == [
+        ("load_a_end", ["load", "a", "end"], (), 8),
+        ("alone", ["alone"], ("load_a_end",), 1),
+    ]
+
+
+def test_fused_tasks_that_wait_for_each_other_are_refused():
+    with pytest.raises(GraphError, match="a_c -> b -> a_c"):
+        lower(Graph([step("a", fused="x"), step("b", "a"), step("c", "b", fused="x")]))
+
+
+def test_a_batch_of_a_provider_keeps_tasks_of_its_own_whatever_it_is_to_be_fused_with():
+    batch = BatchPolicy(group="g", mechanism="provider_batch")
+    asked = question("a", "load", fused="x").model_copy(update={"batch": batch})
+    kinds = [(task.id, task.kind) for task in lower(Graph([step("load", fused="x"), asked])).tasks]
+    assert kinds == [("load", "run"), ("a.submit", "submit"), ("a.poll", "poll"), ("a", "collect")]
+
+
+def test_fusing_changes_no_fingerprint():
+    assert prints(step("a"), step("b", "a")) == prints(step("a", fused="x"), step("b", "a", fused="x"))
+
+
 def test_the_manifest_tells_the_runtime_what_to_ask_and_what_to_remember(graph):
     (classify, _) = lower(graph).task_by_id["classify_summarise"].steps
     assert classify.call is not None

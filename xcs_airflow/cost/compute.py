@@ -118,6 +118,12 @@ class Platform(Frozen):
         """Seconds until a task with such resources works."""
         return self.gpu_start_s if resources.gpu and self.gpu_start_s is not None else self.start_s
 
+    def billed_start_of(self, resources: Resources) -> float:
+        """How many seconds of a start are billed, or hold a worker where nothing is billed."""
+        if self.billed_start_s is None or (resources.gpu and self.gpu_is_whole_machine):
+            return self.start_of(resources).expected
+        return self.billed_start_s
+
     def longest_s(self, resources: Resources) -> float | None:
         """The longest that one start may take in seconds; None when there is no limit."""
         return self.max_gpu_task_s if resources.gpu else self.max_task_s
@@ -147,10 +153,8 @@ class Platform(Frozen):
             resources: What it may use.
             seconds: How long it works, without its start.
         """
-        start = self.billed_start_s
-        if start is None or (resources.gpu and self.gpu_is_whole_machine):
-            start = self.start_of(resources).expected
-        steps = (Decimal(repr(max(self.min_billed_s, seconds + start))) / self.billing_step_s).to_integral_value(ROUND_CEILING)
+        billed = max(self.min_billed_s, seconds + self.billed_start_of(resources))
+        steps = (Decimal(repr(billed)) / self.billing_step_s).to_integral_value(ROUND_CEILING)
         return float(steps * self.billing_step_s)
 
     def usd_per_h(self, resources: Resources) -> Decimal | None:

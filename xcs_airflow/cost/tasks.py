@@ -1,6 +1,6 @@
 """Which operations will share a task, and in what order the tasks can run.
 
-It knows batch groups and edges; it does not know what a task costs or how it is written down.
+It knows batch groups, fused tasks and edges; it does not know what a task costs or how it is written down.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from xcs_airflow.cost.latency import goes_through_batch_api
 from xcs_airflow.errors import GraphError
 from xcs_airflow.ir.graph import dependencies
 from xcs_airflow.ir.llm_ops import LLMOperation
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class TaskOrder:
-    """Tasks as numbers: one for every batch group, one for every other operation.
+    """Tasks as numbers: one for every fused task, one for every other batch group, one for every other operation.
 
     Args:
         operations: All operations of a graph.
@@ -35,7 +36,7 @@ class TaskOrder:
         import rustworkx as rx  # noqa: PLC0415  # 10 ms that an import need not pay
 
         numbers: dict[tuple[str, str], int] = {}
-        self.task_of = {operation.id: numbers.setdefault(_task(operation), len(numbers)) for operation in operations}
+        self.task_of = {operation.id: numbers.setdefault(task_key(operation), len(numbers)) for operation in operations}
         edges = {(self.task_of[need], self.task_of[op.id]) for op in operations for need in dependencies(op)}
         self._graph: PyDiGraph[int, None] = rx.PyDiGraph()
         self._graph.add_nodes_from(range(len(numbers)))
@@ -55,8 +56,10 @@ class TaskOrder:
         raise GraphError.because("XCS205", cycle=cycle, operation=f"%{members[0].id}", place=members[0].source)
 
 
-def _task(operation: Operation) -> tuple[str, str]:
-    """Operations with the same answer share a task."""
+def task_key(operation: Operation) -> tuple[str, str]:
+    """Operations with the same key share a task. What goes through a provider's batch API is never fused: it waits between its tasks."""
+    if operation.fused is not None and not goes_through_batch_api(operation):
+        return ("fused", operation.fused)
     if isinstance(operation, LLMOperation) and operation.batch is not None:
         return ("group", operation.batch.group)
     return ("alone", operation.id)

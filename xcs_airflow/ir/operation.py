@@ -59,6 +59,7 @@ class Operation(Frozen):
         items: How many items its result is expected to have, when it is a list.
         distinct_items: How many different ones are expected among them.
         shards: Into how many parts its items are spread; None until a pass decides.
+        fused: Name of the task it shares with others of that name; None until a pass decides.
         resources: What one start may use.
         retry: How often it is started again.
         timeout_s: Seconds after which one start is ended; None leaves it to the platform's default.
@@ -81,6 +82,7 @@ class Operation(Frozen):
     items: int | None = None
     distinct_items: int | None = None
     shards: int | None = None
+    fused: str | None = None
     resources: Resources = Resources()
     retry: Retry = Retry()
     timeout_s: int | None = None

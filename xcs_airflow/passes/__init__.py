@@ -2,6 +2,7 @@
 
 from xcs_airflow.passes.batch_prompts import PromptBatchingPass
 from xcs_airflow.passes.deduplicate import Deduplicate
+from xcs_airflow.passes.fuse_small_tasks import FuseSmallTasks
 from xcs_airflow.passes.insert_cache import CacheInsertionPass
 from xcs_airflow.passes.mark_prefixes import MarkPrefixes
 from xcs_airflow.passes.pipeline import Explain, Observer, Pass, PassContext, Timing, Verify, print_decision, run_passes
@@ -13,6 +14,7 @@ PASSES: tuple[Pass, ...] = (
     CacheInsertionPass(),  # before grouping: how many calls remain decides how many shards they need
     PromptBatchingPass(),  # it groups the calls that are really made
     MarkPrefixes(),  # after it: calls through a batch API read nothing of what others write
+    FuseSmallTasks(),  # last: it starts together what all others left as tasks
 )
 """The order in which `LLMGraphEnhancer` runs the passes."""
 
@@ -23,6 +25,7 @@ __all__ = [
     "CacheInsertionPass",
     "Deduplicate",
     "Explain",
+    "FuseSmallTasks",
     "LLMGraphEnhancer",
     "MarkPrefixes",
     "Observer",

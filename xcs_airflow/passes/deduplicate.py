@@ -17,7 +17,8 @@ from xcs_airflow.values import Ref, rewrite
 
 _RULE = "common subexpression elimination: equal calls of equal inputs, where the author declared that they give equal results"
 _NOT_THE_CALL = {
-    "id", "source", "description", "pure", "items", "distinct_items", "resources", "retry", "timeout_s", "shards", "batch", "metadata",
+    "id", "source", "description", "pure", "items", "distinct_items", "resources", "retry", "timeout_s", "shards", "fused", "batch",
+    "metadata",
 }  # fmt: skip
 
 

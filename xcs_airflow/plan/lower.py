@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from xcs_airflow.canonical import digest
+from xcs_airflow.cost.tasks import task_key
 from xcs_airflow.errors import PlanError
 from xcs_airflow.ir.graph import Graph, dependencies, toposort
 from xcs_airflow.ir.llm_ops import LLMOperation
@@ -32,11 +33,12 @@ _NOT_A_RESULT = {
     "batch",
     "prefix",
     "shards",
+    "fused",
 }
 
 
 def lower(graph: Graph) -> Manifest:
-    """The tasks of a graph: one for every batch group, one for every other operation.
+    """The tasks of a graph: one for every fused task, one for every other batch group, one for every other operation.
 
     A group that goes through a provider's batch API has three: they submit, poll and collect.
 
@@ -92,11 +94,10 @@ def request_fields(operation: LLMOperation) -> dict[str, object]:
 
 
 def _grouped(ordered: Sequence[Operation]) -> dict[str, list[Operation]]:
-    """Task id to its operations; the id of a group tells its members."""
-    members: dict[str, list[Operation]] = {}
+    """Task id to its operations; the id of a task with several tells its members."""
+    members: dict[tuple[str, str], list[Operation]] = {}
     for operation in ordered:
-        batch = operation.batch if isinstance(operation, LLMOperation) else None
-        members.setdefault(f"group {batch.group}" if batch else f"alone {operation.id}", []).append(operation)
+        members.setdefault(task_key(operation), []).append(operation)
     taken: set[str] = {group[0].id for group in members.values() if len(group) == 1}
     return {_task_id([op.id for op in group], taken): group for group in members.values()}
 

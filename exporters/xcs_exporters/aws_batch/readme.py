@@ -115,10 +115,11 @@ aws stepfunctions redrive-execution --execution-arn "$RUN"                   # g
 
     def _expectations(self) -> str:
         totals, as_of = self.plan.totals, markdown(self.plan.prices.as_of)
+        starts = f"{totals.starts:,} {'start of a task' if totals.starts == 1 else 'starts of tasks'}"
         calls = f"- About {totals.calls:,} model calls with an empty cache: {_in_words(totals.cost_usd)}, by the prices of {as_of}.\n"
         return f"""## What a run costs
 
-{calls if totals.calls else ""}- {totals.starts:,} starts of tasks, which AWS bills: on Fargate for at least one minute each.
+{calls if totals.calls else ""}- {starts}, which AWS bills: on Fargate for at least one minute each.
 """
 
     def _differences(self) -> str:

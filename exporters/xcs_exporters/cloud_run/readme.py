@@ -132,12 +132,13 @@ runs it again and does only what is not done yet. One task alone: `gcloud run jo
 def _cost(plan: CloudGraph) -> str:
     totals = plan.totals
     tokens = f"{totals.input_tokens.expected:,.0f} tokens in and {totals.output_tokens.expected:,.0f} out"
+    starts = "One container starts," if totals.starts == 1 else f"{totals.starts:,} containers start, each"
     return f"""## What to expect of a run
 
 - Model calls: {totals.calls:,} with an empty cache ({totals.calls_before:,} before optimisation), {tokens}.
 - Money for them: {markdown(cost_sentence(totals.cost_usd))}; prices as of {markdown(plan.prices.as_of)}.
 - Time: {duration_range(totals.duration_s)}, without the start of containers.
-- Not in these figures: Cloud Run, Workflows, Scheduler and Storage. {totals.starts:,} containers start, each billed for a minute or more.
+- Not in these figures: Cloud Run, Workflows, Scheduler and Storage. {starts} billed for a minute or more.
 """
 
 
