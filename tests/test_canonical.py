@@ -1,12 +1,18 @@
 """One byte form for JSON, and a strict reader."""
 
 import json
+from enum import StrEnum
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from xcs_airflow.canonical import DocumentError, canonical_json, digest, load_json, pretty_json
+
+
+class Colour(StrEnum):
+    RED = "red"
+
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -28,14 +34,36 @@ def test_the_pretty_form_is_utf8_and_has_no_hidden_line_ends(value):
     assert len(text.splitlines()) == text.count("\n")
 
 
+@given(json_values)
+def test_the_pretty_form_is_what_json_writes_with_an_indent(value):
+    text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False)
+    assert json.loads(pretty_json(value)) == json.loads(text)
+    if text.isascii() and "\x7f" not in text:
+        assert pretty_json(value) == text + "\n"
+
+
+@pytest.mark.parametrize(
+    "value", [{2: [], 1: {}}, (1, (2.5, True)), {"a": Colour.RED, "b": [Colour.RED]}, 1e16, 1e-7, [-0.0, 10**30, None]]
+)
+def test_the_pretty_form_takes_what_json_takes(value):
+    assert pretty_json(value) == json.dumps(value, sort_keys=True, indent=2) + "\n"
+
+
 def test_key_order_does_not_change_the_digest():
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_numbers_json_cannot_hold_are_refused_when_writing(value):
-    with pytest.raises(ValueError, match="JSON compliant"):
-        canonical_json({"x": value})
+    for write in (canonical_json, pretty_json):
+        with pytest.raises(ValueError, match="JSON compliant"):
+            write({"x": value})
+
+
+def test_what_is_not_json_is_refused_when_writing():
+    for write in (canonical_json, pretty_json):
+        with pytest.raises(TypeError, match="set"):
+            write({"x": [set()]})
 
 
 @pytest.mark.parametrize(

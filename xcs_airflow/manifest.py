@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field, JsonValue
 
-from xcs_airflow.canonical import digest
+from xcs_airflow.canonical import digest, pretty_json
 from xcs_airflow.values import Frozen, Prompt, Value
 
 MANIFEST_VERSION: Literal[1] = 1
@@ -259,6 +259,15 @@ class Manifest(Frozen):
     def to_dict(self) -> dict[str, Any]:
         """The JSON form; what equals its default is left out, the version never."""
         return {"schema_version": self.schema_version, **self.model_dump(mode="json", exclude_defaults=True)}
+
+    def to_json(self) -> str:
+        """`manifest.json` as text: sorted keys, the same bytes every time."""
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
+        """Written once for all targets."""
+        return pretty_json(self.to_dict())
 
 
 def json_schema() -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, JsonValue, Tag
@@ -55,14 +56,15 @@ class RecordOf(Frozen):
 
 
 _TAGS = ("constant", "parameter", "operation", "items", "fields")
+_TAG_OF: dict[type, str] = {Constant: "constant", Parameter: "parameter", Ref: "operation", ListOf: "items", RecordOf: "fields"}
 
 
 def _tag_of(value: object) -> str | None:
-    if isinstance(value, BaseModel):
-        return next((tag for tag in _TAGS if tag in type(value).model_fields), None)
     if isinstance(value, Mapping):
-        return next((tag for tag in _TAGS if tag in value), None)
-    return None
+        for tag in _TAGS:
+            if tag in value:
+                return tag
+    return _TAG_OF.get(type(value))
 
 
 Value = Annotated[
@@ -81,21 +83,15 @@ RecordOf.model_rebuild()
 
 def references(value: Value) -> Iterator[Ref]:
     """Every reference inside a value, in writing order."""
-    for leaf in leaves(value):
-        if isinstance(leaf, Ref):
-            yield leaf
+    return (leaf for leaf in leaves(value) if isinstance(leaf, Ref))
 
 
 def leaves(value: Value) -> Iterator[Constant | Parameter | Ref]:
     """Every constant, parameter and reference inside a value, in writing order."""
-    if isinstance(value, ListOf):
-        for item in value.items:
-            yield from leaves(item)
-    elif isinstance(value, RecordOf):
-        for item in value.fields.values():
-            yield from leaves(item)
-    else:
-        yield value
+    if isinstance(value, Constant | Parameter | Ref):
+        return iter((value,))
+    parts = value.items if isinstance(value, ListOf) else value.fields.values()
+    return chain.from_iterable(map(leaves, parts))
 
 
 def rewrite(value: Value, change: Callable[[Ref], Ref]) -> Value:

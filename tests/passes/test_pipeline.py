@@ -112,3 +112,15 @@ def test_observers_see_every_pass():
 
 def test_every_decision_says_where_its_rule_comes_from():
     assert all(decision.rule for decision in LLMGraphEnhancer().enhance(triage()).decisions)
+
+
+def test_graphs_of_the_same_operations_are_estimated_once():
+    graph, context = triage(), PassContext()
+    estimates = context.estimate(graph)
+    assert context.estimate(graph.replace(decisions=(), name="other")) is estimates
+    assert context.estimate_each(graph.replace(operations=list(graph)[:1])) is estimates
+    assert context.estimate(graph.replace(operations=list(graph)[:1])) is not estimates
+    first, *rest = graph
+    changed = graph.replace(operations=[first.model_copy(update={"items": 3}), *rest])
+    assert context.estimate(changed) is not estimates
+    assert context.estimate_each(graph.replace(parameters=())) is not estimates

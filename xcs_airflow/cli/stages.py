@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from xcs_airflow.cli.console import NO_PROFILE
 from xcs_airflow.errors import ConfigError, ExportError, Finding, XcsError
+from xcs_airflow.garbage import GRAPHS, collected_seldom
 
 if TYPE_CHECKING:
     from xcs_airflow.exporting.bundle import Bundle
@@ -204,6 +205,7 @@ class Source:
         XcsError: There is no such pipeline, or its price file or its profile is not valid.
     """
 
+    @collected_seldom(GRAPHS)
     def __init__(self, spec: str, prices: str | None, profile: Path | None = None) -> None:
         from xcs_airflow.cost.prices import PriceBook  # noqa: PLC0415
         from xcs_airflow.cost.profile import Profile  # noqa: PLC0415
@@ -214,6 +216,7 @@ class Source:
         self._prices = PriceBook.load(None if prices is None else Path(prices))
         self._profile = None if profile is None else Profile.load(profile).pipelines.get(self.traced.name)
 
+    @collected_seldom(GRAPHS)
     def planned(self, target: str | None = None, *, is_optimised: bool = True) -> Planned:
         """Its plan for a target, or for all alike.
 
@@ -231,8 +234,9 @@ class Source:
         context = PassContext(prices=self._prices, policy=graph.policy, profile=self._profile, target=target)
         if is_optimised:
             graph = LLMGraphEnhancer(prices=self._prices, profile=self._profile).enhance(graph, context)
+        figures = context.estimate(graph).whole if is_optimised else None
         exporter = CloudExporter(self._prices, self._profile, target=target)
-        return Planned(self.pipeline, exporter.export(graph), tuple(context.findings))
+        return Planned(self.pipeline, exporter.export(graph, figures), tuple(context.findings))
 
     def frontier(self) -> tuple[Plan, ...]:
         """The plans among which its cost and its time leave a choice.
@@ -269,6 +273,7 @@ class Rendered:
         return output / self.target / self.plan.name
 
 
+@collected_seldom(GRAPHS)
 def render(planned: Planned, target: str, settings: ProjectSettings, code: Mapping[str, bytes], image: Image) -> Rendered:
     """The bundle of a plan for one target, looked over by the exporter's own check.
 

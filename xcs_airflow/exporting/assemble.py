@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from xcs_airflow.canonical import pretty_json
 from xcs_airflow.exporting.bundle import INDEX, Bundle
 from xcs_airflow.exporting.image import Image, dockerfile
 from xcs_airflow.exporting.port import Exporter
@@ -45,7 +44,7 @@ def assemble(
     """
     files: dict[str, bytes | str] = {f"code/{path}": content for path, content in code.items()}
     files["plan.json"] = plan.to_json()
-    files["manifest.json"] = pretty_json(plan.manifest.to_dict())
+    files["manifest.json"] = plan.manifest.to_json()
     extras = exporter.image_extras
     if extras is not None:
         files["Dockerfile"] = dockerfile(image, version=tool_version(), extras=extras, has_code=bool(code))

@@ -15,7 +15,7 @@ from xcs_airflow.ir.cron import CronError, is_timezone, parse_cron
 from xcs_airflow.ir.graph import Graph, dependencies, toposort
 from xcs_airflow.ir.llm_ops import LLMOperation
 from xcs_airflow.ir.operation import Operation
-from xcs_airflow.values import Parameter, Value, leaves, references
+from xcs_airflow.values import Parameter, Ref, Value, leaves
 
 ID = re.compile(r"[A-Za-z0-9_.\-]{1,250}", re.ASCII)
 ADDRESS = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -169,11 +169,10 @@ def _inputs(operation: Operation) -> Iterator[tuple[str, Value]]:
 def _check_references(operation: Operation, ids: set[str], parameters: set[str]) -> Iterator[Finding]:
     for name, value in _inputs(operation):
         for leaf in leaves(value):
-            if isinstance(leaf, Parameter) and leaf.parameter not in parameters:
+            if isinstance(leaf, Ref) and leaf.operation not in ids:
+                yield _found("XCS203", operation, input=name, name=leaf.operation, known=ids)
+            elif isinstance(leaf, Parameter) and leaf.parameter not in parameters:
                 yield _found("XCS204", operation, input=name, name=leaf.parameter, known=parameters)
-        for ref in references(value):
-            if ref.operation not in ids:
-                yield _found("XCS203", operation, input=name, name=ref.operation, known=ids)
 
 
 def _check_output(graph: Graph, ids: set[str], parameters: set[str]) -> Iterator[Finding]:

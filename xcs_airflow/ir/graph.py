@@ -5,7 +5,7 @@ It knows its own order and identity; whether it is well formed is `check.verify`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, Literal, Self
 
@@ -184,8 +184,13 @@ class Graph:
 
 def dependencies(operation: Operation) -> tuple[str, ...]:
     """The ids of the operations whose results one operation reads, each once, in writing order."""
-    values = [*operation.inputs.values(), *([operation.when] if operation.when is not None else [])]
-    return tuple(dict.fromkeys(ref.operation for value in values for ref in references(value)))
+    found: dict[str, None] = {}
+    for value in (*operation.inputs.values(), operation.when):
+        if isinstance(value, Ref):  # as most inputs are
+            found[value.operation] = None
+        elif value is not None:
+            found.update((ref.operation, None) for ref in references(value))
+    return tuple(found)
 
 
 def toposort(operations: Iterable[Operation]) -> tuple[Operation, ...]:
@@ -196,13 +201,19 @@ def toposort(operations: Iterable[Operation]) -> tuple[Operation, ...]:
     Raises:
         GraphError: Some operations wait for each other; the message names one whole cycle.
     """
+    ordered = tuple(operations)
+    node_of = {operation.id: index for index, operation in enumerate(ordered)}
+    edges = [(node_of[need], index) for index, op in enumerate(ordered) for need in dependencies(op) if need in node_of]
+    if all(before < after for before, after in edges):
+        return ordered
+    return _sorted(ordered, edges)
+
+
+def _sorted(ordered: Sequence[Operation], edges: list[tuple[int, int]]) -> tuple[Operation, ...]:
     import rustworkx as rx  # noqa: PLC0415  # 10 ms that `import xcs_airflow` need not pay
 
-    ordered = list(operations)
-    node_of = {operation.id: index for index, operation in enumerate(ordered)}
     graph: rx.PyDiGraph[int, None] = rx.PyDiGraph()
     graph.add_nodes_from(range(len(ordered)))
-    edges = [(node_of[need], index) for index, op in enumerate(ordered) for need in dependencies(op) if need in node_of]
     graph.add_edges_from_no_data(edges)
     order = rx.lexicographical_topological_sort(graph, key=lambda index: f"{index:09d}")
     if len(order) < len(ordered):

@@ -51,7 +51,7 @@ class Deduplicate:
                 context.decide(self, operation.id, reason, applied=False, rule=_RULE)
         if not stands_for:
             return graph
-        estimates = context.estimate(graph)
+        estimates = context.estimate_each(graph)
         for name, twin_id in stands_for.items():
             saved = estimates.cost_usd(name)
             context.decide(self, name, f"the same call as %{twin_id}", applied=True, rule=_RULE, saves_usd=saved)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from xcs_airflow.ir.graph import Graph
 from xcs_airflow.ir.llm_ops import CachePolicy, LLMOperation
 from xcs_airflow.ir.operation import Operation
-from xcs_airflow.passes.pipeline import PassContext
+from xcs_airflow.passes.pipeline import Estimates, PassContext
 
 _RULE = "an answer is remembered only where the author declared that the same request may get the same answer"
 
@@ -37,20 +37,21 @@ class CacheInsertionPass:
         operations = [_cached(operation, policy) for operation in graph]
         is_same = all(new is old for new, old in zip(operations, graph, strict=True))
         result = graph if is_same else graph.replace(operations=operations)
+        estimates = None if is_same else _before_and_after(graph, result, context)
         for operation in graph:
             if isinstance(operation, LLMOperation):
-                self._explain(operation, graph, result, context)
+                self._explain(operation, estimates, context)
         return result
 
-    def _explain(self, operation: LLMOperation, before: Graph, after: Graph, context: PassContext) -> None:
+    def _explain(self, operation: LLMOperation, estimates: tuple[Estimates, Estimates] | None, context: PassContext) -> None:
         if operation.cache is not None:
             context.decide(self, operation.id, "it has a cache policy already", applied=False, rule=_RULE)
             return
         reason = _why(operation)
-        if not _is_cacheable(operation):
+        if estimates is None or not _is_cacheable(operation):
             context.decide(self, operation.id, reason, applied=False, rule=_RULE)
             return
-        old, new = context.estimate(before), context.estimate(after)
+        old, new = estimates
         repeats = old[operation.id].calls - new[operation.id].calls
         if repeats:
             reason += f"; {repeats} of {old[operation.id].calls} calls are expected to repeat another"
@@ -64,6 +65,13 @@ class CacheInsertionPass:
             saves_usd=None if cost is None or cost_after is None else cost - cost_after,
             saves_s=old[operation.id].duration_s.expected - new[operation.id].duration_s.expected,
         )
+
+
+def _before_and_after(before: Graph, after: Graph, context: PassContext) -> tuple[Estimates, Estimates]:
+    """What runs are expected to do. Where no call repeats another, they do the same with and without a cache."""
+    new = context.estimate(after)
+    has_repeats = any(new[operation.id].calls != new[operation.id].calls_before for operation in after)
+    return (context.estimate(before) if has_repeats else new), new
 
 
 def _cached(operation: Operation, policy: CachePolicy) -> Operation:

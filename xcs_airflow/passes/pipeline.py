@@ -88,7 +88,7 @@ class PassContext:
     decisions: list[Decision] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     profile: PipelineProfile | None = None
-    _known: dict[int, tuple[Graph, Estimates]] = field(default_factory=dict, init=False, repr=False)
+    _known: list[tuple[Graph, Estimates]] = field(default_factory=list, init=False, repr=False)
 
     def decide(
         self,
@@ -132,14 +132,26 @@ class PassContext:
         return self.prices
 
     def estimate(self, graph: Graph) -> Estimates:
-        """What a run of a graph is expected to do; computed once per graph."""
-        known = self._known.get(id(graph))
-        if known is None or known[0] is not graph:
-            self._known[id(graph)] = (
-                graph,
-                Estimates(estimate(graph, self.price_book, self.profile, platform=platform_of(self.target), limits=self.limits)),
-            )
-        return self._known[id(graph)][1]
+        """What a run of a graph is expected to do; computed once for all graphs of the same operations."""
+        for known, estimates in self._known:
+            if len(known) == len(graph) and _is_part(graph, known):
+                return estimates
+        figures = estimate(graph, self.price_book, self.profile, platform=platform_of(self.target), limits=self.limits)
+        estimates = Estimates(figures)
+        self._known.append((graph, estimates))
+        return estimates
+
+    def estimate_each(self, graph: Graph) -> Estimates:
+        """What single operations of a graph are expected to do and cost; the whole may be the run of a graph with more operations."""
+        for known, estimates in self._known:
+            if _is_part(graph, known):
+                return estimates
+        return self.estimate(graph)
+
+
+def _is_part(graph: Graph, whole: Graph) -> bool:
+    """Whether all operations of a graph are those of another one, so that the same flows through them."""
+    return graph.parameters == whole.parameters and all(op.id in whole and whole[op.id] is op for op in graph)
 
 
 def run_passes(graph: Graph, passes: Iterable[Pass], context: PassContext | None = None, observers: Sequence[Observer] = ()) -> Graph:

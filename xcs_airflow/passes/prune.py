@@ -38,7 +38,7 @@ class Prune:
             used.update(dependencies(operation))
         if not dead:
             return graph
-        estimates = context.estimate(graph)
+        estimates = context.estimate_each(graph)
         for operation in graph:
             if operation.id in dead:
                 reason = "nothing reads it and it is not part of the output"

@@ -53,15 +53,20 @@ class CloudExporter:
         self._target = target
         self._limits = limits
 
-    def export(self, graph: Graph) -> CloudGraph:
+    def export(self, graph: Graph, figures: GraphEstimate | None = None) -> CloudGraph:
         """The plan of a graph.
+
+        Args:
+            graph: What to lower.
+            figures: What its run is expected to do, where that is known already.
 
         Raises:
             GraphError: The graph is not well formed.
             PlanError: A price file is not valid, or calls cannot go through a provider's batch API.
         """
         check(graph)
-        figures = estimate(graph, self._prices, self._profile, platform=platform_of(self._target), limits=self._limits)
+        if figures is None:
+            figures = estimate(graph, self._prices, self._profile, platform=platform_of(self._target), limits=self._limits)
         manifest = lower(graph)
         by_operation = {entry.operation: entry for entry in figures.operations}
         tasks = _planned_tasks(graph, manifest, by_operation)

@@ -6,6 +6,7 @@ It knows everything an exporter or a reviewer needs; it does not know any platfo
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import Field, computed_field
@@ -228,7 +229,17 @@ class CloudGraph(Frozen):
 
     def to_json(self) -> str:
         """`plan.json` as text: sorted keys, the same bytes every time."""
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
+        """Written once for all targets."""
         return pretty_json(self.to_dict())
+
+    @cached_property
+    def source_of(self) -> dict[str, str | None]:
+        """`file:line` of every operation, by its id."""
+        return {operation.id: operation.source for operation in self.operations}
 
 
 def json_schema() -> dict[str, Any]:

@@ -148,11 +148,7 @@ def refusal(
         severity: A warning when leaving it out changes no result.
     """
     operation = f"%{task.operations[0]}" if task else None
-    place = _place(plan, task) if task else plan.source
+    place = plan.source_of[task.operations[0]] if task else plan.source
     return Finding.of(
         "XCS502", target=target, feature=feature, reason=reason, instead=instead, operation=operation, place=place, severity=severity
     )
-
-
-def _place(plan: CloudGraph, task: PlannedTask) -> str | None:
-    return next((operation.source for operation in plan.operations if operation.id == task.operations[0]), None)

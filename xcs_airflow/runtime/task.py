@@ -15,12 +15,12 @@ from types import ModuleType
 from typing import Any
 
 from xcs_airflow.errors import NotReadyError, RuntimeTaskError, XcsError
+from xcs_airflow.garbage import collected_seldom
 from xcs_airflow.manifest import Manifest
 from xcs_airflow.runtime.attempt import Attempt
 from xcs_airflow.runtime.books import Usage, total
 from xcs_airflow.runtime.budget import open_purse, spending_from
 from xcs_airflow.runtime.functions import code_on_path
-from xcs_airflow.runtime.garbage import collected_seldom
 from xcs_airflow.runtime.ledger import keeping_books
 from xcs_airflow.runtime.parameters import complete
 from xcs_airflow.runtime.results import Results

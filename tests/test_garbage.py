@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from xcs_airflow.runtime.garbage import collected_seldom
+from xcs_airflow.garbage import collected_seldom
 
 
 @pytest.fixture(autouse=True)
