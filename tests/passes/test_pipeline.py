@@ -118,9 +118,15 @@ def test_graphs_of_the_same_operations_are_estimated_once():
     graph, context = triage(), PassContext()
     estimates = context.estimate(graph)
     assert context.estimate(graph.replace(decisions=(), name="other")) is estimates
-    assert context.estimate_each(graph.replace(operations=list(graph)[:1])) is estimates
     assert context.estimate(graph.replace(operations=list(graph)[:1])) is not estimates
     first, *rest = graph
     changed = graph.replace(operations=[first.model_copy(update={"items": 3}), *rest])
     assert context.estimate(changed) is not estimates
-    assert context.estimate_each(graph.replace(parameters=())) is not estimates
+
+
+def test_costs_are_those_of_the_estimate_and_hold_for_parts_of_a_graph():
+    graph, context = triage(), PassContext()
+    costs, estimates = context.costs_usd(graph), context.estimate(graph)
+    assert costs == {operation.id: estimates.cost_usd(operation.id) for operation in graph}
+    assert context.costs_usd(graph.replace(operations=list(graph)[:1])) is costs
+    assert context.costs_usd(graph.replace(parameters=())) is not costs

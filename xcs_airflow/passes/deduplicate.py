@@ -51,9 +51,9 @@ class Deduplicate:
                 context.decide(self, operation.id, reason, applied=False, rule=_RULE)
         if not stands_for:
             return graph
-        estimates = context.estimate_each(graph)
+        costs = context.costs_usd(graph)
         for name, twin_id in stands_for.items():
-            saved = estimates.cost_usd(name)
+            saved = costs[name]
             context.decide(self, name, f"the same call as %{twin_id}", applied=True, rule=_RULE, saves_usd=saved)
         output = rewrite(graph.result(), lambda ref: _instead(ref, stands_for))
         return graph.replace(operations=[kept[operation.id] for operation in graph if operation.id in kept], output=output)

@@ -68,10 +68,10 @@ class CacheInsertionPass:
 
 
 def _before_and_after(before: Graph, after: Graph, context: PassContext) -> tuple[Estimates, Estimates]:
-    """What runs are expected to do. Where no call repeats another, they do the same with and without a cache."""
+    """What runs are expected to do. Where no answer is there before and no call repeats another, a cache changes nothing."""
     new = context.estimate(after)
-    has_repeats = any(new[operation.id].calls != new[operation.id].calls_before for operation in after)
-    return (context.estimate(before) if has_repeats else new), new
+    is_of_use = context.profile is not None or any(new[operation.id].calls != new[operation.id].calls_before for operation in after)
+    return (context.estimate(before) if is_of_use else new), new
 
 
 def _cached(operation: Operation, policy: CachePolicy) -> Operation:

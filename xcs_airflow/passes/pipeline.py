@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from xcs_airflow.cost.compute import platform_of
-from xcs_airflow.cost.estimate import estimate
+from xcs_airflow.cost.estimate import estimate, expected_costs_usd
 from xcs_airflow.cost.figures import GraphEstimate, OperationEstimate
 from xcs_airflow.cost.prices import PriceBook
 from xcs_airflow.cost.profile import PipelineProfile
@@ -89,6 +89,7 @@ class PassContext:
     findings: list[Finding] = field(default_factory=list)
     profile: PipelineProfile | None = None
     _known: list[tuple[Graph, Estimates]] = field(default_factory=list, init=False, repr=False)
+    _costs: list[tuple[Graph, dict[str, Decimal | None]]] = field(default_factory=list, init=False, repr=False)
 
     def decide(
         self,
@@ -141,12 +142,15 @@ class PassContext:
         self._known.append((graph, estimates))
         return estimates
 
-    def estimate_each(self, graph: Graph) -> Estimates:
-        """What single operations of a graph are expected to do and cost; the whole may be the run of a graph with more operations."""
-        for known, estimates in self._known:
+    def costs_usd(self, graph: Graph) -> Mapping[str, Decimal | None]:
+        """The expected cost of the calls of every operation, and perhaps of others; computed once for a graph and its parts."""
+        for known, costs in self._costs:
             if _is_part(graph, known):
-                return estimates
-        return self.estimate(graph)
+                return costs
+        self.prices = self.prices or PriceBook.load()
+        costs = expected_costs_usd(graph, self.prices, self.profile)
+        self._costs.append((graph, costs))
+        return costs
 
 
 def _is_part(graph: Graph, whole: Graph) -> bool:

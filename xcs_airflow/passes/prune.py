@@ -38,11 +38,11 @@ class Prune:
             used.update(dependencies(operation))
         if not dead:
             return graph
-        estimates = context.estimate_each(graph)
+        costs = context.costs_usd(graph)
         for operation in graph:
             if operation.id in dead:
                 reason = "nothing reads it and it is not part of the output"
-                saved = estimates.cost_usd(operation.id)
+                saved = costs[operation.id]
                 context.decide(self, operation.id, reason, applied=True, rule=_RULE, saves_usd=saved)
         return graph.replace(operations=[operation for operation in graph if operation.id not in dead])
 
