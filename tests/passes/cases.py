@@ -312,3 +312,11 @@ def few_that_begin_together() -> Graph:
 
 def too_few_to_read() -> Graph:
     return graph(plain("load", "words", items=1), llm("long", LONG, each="load", **CLAUDE))
+
+
+def limited_by_requests() -> Graph:
+    in_flight = {"estimated_latency_s": 3.0, "batch": BatchPolicy(group="g", in_flight=32)}
+    calls = [llm("a", each="load", shards=2, **in_flight), llm("b", "Sum up: ", each="load", shards=2, **in_flight)]
+    other = llm("c", each="load", shards=2, model="anthropic/claude-haiku-4-5", batch=BatchPolicy(group="h", in_flight=32))
+    batched = llm("d", each="load", shards=2, batch=BatchPolicy(group="i", mechanism="provider_batch"))
+    return graph(MANY, *calls, other, batched)

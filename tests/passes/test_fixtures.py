@@ -7,14 +7,16 @@ from typing import NamedTuple
 
 import pytest
 
+from xcs_airflow.cost.simulation import RateLimit
 from xcs_airflow.ir import Graph, print_graph, verify
 from xcs_airflow.passes import PASSES, Pass, PassContext, Verify, run_passes
 
 from . import cases
 from .toys import run
 
+LIMITS_OF = {"limited_by_requests": {"openai": RateLimit(requests_per_minute=240)}}
 FOLDER = Path(__file__).parent / "fixtures"
-NAMES = ("prune", "deduplicate", "insert_cache", "batch_prompts", "mark_prefixes", "fuse_small_tasks")
+NAMES = ("prune", "deduplicate", "insert_cache", "batch_prompts", "mark_prefixes", "schedule", "fuse_small_tasks")
 PASSES_OF = {
     **{name: (pass_,) for name, pass_ in zip(NAMES, PASSES, strict=True)},
     "all": PASSES,
@@ -52,7 +54,7 @@ def said(graph: Graph) -> str:
 @pytest.mark.parametrize("case", read_cases(), ids=lambda case: case.title)
 def test_the_pass_does_what_the_fixture_says(case):
     graph: Graph = getattr(cases, case.make)()
-    context = PassContext(target=case.target)
+    context = PassContext(target=case.target, limits=LIMITS_OF.get(case.make, {}))
     result = run_passes(graph, case.passes, context, observers=[Verify()])
     assert print_graph(graph) == case.before
     assert (print_graph(result) if result != graph.replace(decisions=result.decisions) else "the same") == case.after

@@ -66,7 +66,7 @@ def check(
         for spec in specs:
             report(f"checking {spec}")
             with found:
-                checked.append(_check(stages.Source(spec, prices or settings.prices, place), names, settings, found))
+                checked.append(_check(stages.Source(spec, prices or settings.prices, place, settings.limits), names, settings, found))
     if format == "json":
         show_json({"pipelines": checked, "findings": [finding.to_dict() for finding in found.findings]})
     else:

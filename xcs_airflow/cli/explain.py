@@ -80,7 +80,7 @@ def explain(
     settings = stages.settings_here()
     spec = stages.the_one_spec(subject, settings)
     place = stages.profile_place(profile, settings)
-    plan = stages.compile_pipeline(spec, prices or settings.prices, place, target=stages.known_target(target)).plan
+    plan = stages.compile_pipeline(spec, prices or settings.prices, place, target=stages.known_target(target), limits=settings.limits).plan
     chosen = _chosen(plan, operation)
     if format == "json":
         show_json({"pipeline": plan.name, "operations": [_as_json(plan, item) for item in chosen]})

@@ -97,7 +97,7 @@ def _render_all(
         for spec in specs:
             report(f"planning {spec}")
             with found:
-                source = stages.Source(spec, prices, profile)
+                source = stages.Source(spec, prices, profile, settings.limits)
                 name = source.pipeline.name
                 if spec_of.setdefault(name, spec) != spec:
                     raise ExportError.because("XCS514", name=name, places=f"{spec_of[name]} and {spec}")

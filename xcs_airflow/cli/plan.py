@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,6 +21,9 @@ from xcs_airflow.cli.console import (
     show_json,
     target_option,
 )
+
+if TYPE_CHECKING:
+    from xcs_airflow.plan.frontier import Plan
 
 EXAMPLES = (
     "xcs plan pipeline.py:triage",
@@ -75,7 +79,11 @@ def plan(  # noqa: PLR0913  # one for each option
     if is_frontier:
         if target is not None:
             raise click.UsageError("--frontier looks at all targets alike: leave --target out")
-        _show_frontier(spec, prices or settings.prices, stages.profile_place(profile, settings), format)
+        with progress() as report:
+            report(f"planning {spec} in several ways")
+            source = stages.Source(spec, prices or settings.prices, stages.profile_place(profile, settings), settings.limits)
+            plans = source.frontier()
+        _show_frontier(source.traced.name, plans, format)
         return 0
     with progress() as report:
         report(f"planning {spec}")
@@ -85,6 +93,7 @@ def plan(  # noqa: PLR0913  # one for each option
             stages.profile_place(profile, settings),
             is_optimised=is_optimised,
             target=stages.known_target(target),
+            limits=settings.limits,
         )
     findings = [*planned.warnings, *gate(planned.plan, max_cost)]
     show(planned.plan.to_json().rstrip("\n") if format == "json" else print_plan(planned.plan))
@@ -93,13 +102,9 @@ def plan(  # noqa: PLR0913  # one for each option
     return exit_code(findings) if max_cost is not None else 0
 
 
-def _show_frontier(spec: str, prices: str | None, profile: Path | None, format: str) -> None:  # noqa: A002  # the option's name
+def _show_frontier(name: str, plans: Sequence[Plan], format: str) -> None:  # noqa: A002  # the option's name
     from xcs_airflow.plan.frontier_text import print_frontier  # noqa: PLC0415
 
-    with progress() as report:
-        report(f"planning {spec} in several ways")
-        source = stages.Source(spec, prices, profile)
-        name, plans = source.traced.name, source.frontier()
     if format == "json":
         show_json({"pipeline": name, "plans": [found.to_dict() for found in plans]})
     else:

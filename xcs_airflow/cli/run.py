@@ -66,7 +66,7 @@ def run(  # noqa: PLR0913  # one for each option
     project = stages.settings_here()
     prices = prices or project.prices
     place = stages.profile_place(profile, project)
-    source = stages.Source(stages.the_one_spec(pipeline, project), prices, place)
+    source = stages.Source(stages.the_one_spec(pipeline, project), prices, place, project.limits)
     planned = source.planned()
     for finding in planned.warnings:
         say_finding(finding)

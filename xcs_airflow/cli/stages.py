@@ -18,6 +18,7 @@ from xcs_airflow.errors import ConfigError, ExportError, Finding, XcsError
 from xcs_airflow.garbage import GRAPHS, collected_seldom
 
 if TYPE_CHECKING:
+    from xcs_airflow.cost.simulation import RateLimit
     from xcs_airflow.exporting.bundle import Bundle
     from xcs_airflow.exporting.image import Image
     from xcs_airflow.exporting.settings import ProjectSettings
@@ -172,7 +173,13 @@ class Planned:
 
 
 def compile_pipeline(
-    spec: str, prices: str | None, profile: Path | None = None, *, is_optimised: bool = True, target: str | None = None
+    spec: str,
+    prices: str | None,
+    profile: Path | None = None,
+    *,
+    is_optimised: bool = True,
+    target: str | None = None,
+    limits: Mapping[str, RateLimit] | None = None,
 ) -> Planned:
     """A PIPELINE argument, all the way to its plan.
 
@@ -182,11 +189,12 @@ def compile_pipeline(
         profile: What earlier runs measured, if the file is there.
         is_optimised: Whether the passes run.
         target: For which platform; None for all alike.
+        limits: What model providers allow.
 
     Raises:
         XcsError: Something about it is wrong.
     """
-    return Source(spec, prices, profile).planned(target, is_optimised=is_optimised)
+    return Source(spec, prices, profile, limits).planned(target, is_optimised=is_optimised)
 
 
 class Source:
@@ -196,6 +204,7 @@ class Source:
         spec: What stands on the command line.
         prices: Path of a price file.
         profile: What earlier runs measured, if the file is there.
+        limits: What model providers allow.
 
     Attributes:
         pipeline: What it names.
@@ -206,7 +215,7 @@ class Source:
     """
 
     @collected_seldom(GRAPHS)
-    def __init__(self, spec: str, prices: str | None, profile: Path | None = None) -> None:
+    def __init__(self, spec: str, prices: str | None, profile: Path | None = None, limits: Mapping[str, RateLimit] | None = None) -> None:
         from xcs_airflow.cost.prices import PriceBook  # noqa: PLC0415
         from xcs_airflow.cost.profile import Profile  # noqa: PLC0415
 
@@ -214,6 +223,7 @@ class Source:
         with quiet_stdout():
             self.traced = self.pipeline.graph()
         self._prices = PriceBook.load(None if prices is None else Path(prices))
+        self._limits = dict(limits or {})
         self._profile = None if profile is None else Profile.load(profile).pipelines.get(self.traced.name)
 
     @collected_seldom(GRAPHS)
@@ -231,11 +241,11 @@ class Source:
         from xcs_airflow.plan import CloudExporter  # noqa: PLC0415
 
         graph = self.traced
-        context = PassContext(prices=self._prices, policy=graph.policy, profile=self._profile, target=target)
+        context = PassContext(prices=self._prices, policy=graph.policy, profile=self._profile, target=target, limits=self._limits)
         if is_optimised:
             graph = LLMGraphEnhancer(prices=self._prices, profile=self._profile).enhance(graph, context)
         figures = context.estimate(graph).whole if is_optimised else None
-        exporter = CloudExporter(self._prices, self._profile, target=target)
+        exporter = CloudExporter(self._prices, self._profile, target=target, limits=self._limits)
         return Planned(self.pipeline, exporter.export(graph, figures), tuple(context.findings))
 
     def frontier(self) -> tuple[Plan, ...]:
@@ -248,8 +258,8 @@ class Source:
         from xcs_airflow.plan import CloudExporter  # noqa: PLC0415
         from xcs_airflow.plan.frontier import frontier  # noqa: PLC0415
 
-        enhancer = LLMGraphEnhancer(prices=self._prices, profile=self._profile)
-        return frontier(self.traced, enhancer, CloudExporter(self._prices, self._profile))
+        enhancer = LLMGraphEnhancer(prices=self._prices, profile=self._profile, limits=self._limits)
+        return frontier(self.traced, enhancer, CloudExporter(self._prices, self._profile, limits=self._limits))
 
 
 @dataclass(frozen=True)

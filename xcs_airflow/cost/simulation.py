@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import ceil, sqrt
 from statistics import NormalDist
-from typing import Protocol
+from typing import Protocol, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from xcs_airflow.values import Frozen
 
@@ -27,6 +27,12 @@ class RateLimit(Frozen):
 
     requests_per_minute: float | None = Field(default=None, gt=0)
     tokens_per_minute: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if self.requests_per_minute is None and self.tokens_per_minute is None:
+            raise ValueError("it says neither requests_per_minute nor tokens_per_minute")
+        return self
 
     def seconds(self, calls: float, tokens: float) -> float:
         """The least time in which so many calls with so many tokens together can be made."""

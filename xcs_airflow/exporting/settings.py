@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import Field, JsonValue, ValidationError, field_validator
 
+from xcs_airflow.cost.simulation import RateLimit
 from xcs_airflow.errors import ConfigError, Finding
 from xcs_airflow.exporting.image import BASE_IMAGE, Image
 from xcs_airflow.values import Frozen
@@ -65,6 +66,7 @@ class ProjectSettings(Frozen):
         output: The folder that bundles are written to, as in `<output>/<target>/<pipeline>/`.
         prices: A price file.
         profile: The file in which runs are measured.
+        limits: What model providers allow the project's account, by their names.
         targets: The settings of every target by its name; their names are the targets when none is given.
         image: The container image.
     """
@@ -73,6 +75,7 @@ class ProjectSettings(Frozen):
     output: str = DEFAULT_OUTPUT
     prices: str | None = None
     profile: str | None = None
+    limits: dict[str, RateLimit] = Field(default_factory=dict)
     targets: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
     image: ImageSettings = ImageSettings()
 

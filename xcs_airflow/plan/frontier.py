@@ -116,7 +116,7 @@ def _plan(graph: Graph, knobs: _Knobs, enhancer: LLMGraphEnhancer, exporter: Clo
         else one
         for one in enhancer.passes
     ]
-    context = PassContext(prices=enhancer.prices, policy=turned.policy, profile=enhancer.profile)
+    context = PassContext(prices=enhancer.prices, policy=turned.policy, profile=enhancer.profile, limits=enhancer.limits)
     plan = exporter.export(replace(enhancer, passes=passes).enhance(turned, context))
     shards = [f"shards={task.shards} on %{task.operations[0]}" for task in plan.tasks if task.shards > 1 and task.kind == "run"]
     knob_texts = (*said, *(shards if knobs.is_spread else ()))
