@@ -147,8 +147,7 @@ class PassContext:
         for known, costs in self._costs:
             if _is_part(graph, known):
                 return costs
-        self.prices = self.prices or PriceBook.load()
-        costs = expected_costs_usd(graph, self.prices, self.profile)
+        costs = expected_costs_usd(graph, self.price_book, self.profile)
         self._costs.append((graph, costs))
         return costs
 
