@@ -134,9 +134,12 @@ class PassContext:
 
     def estimate(self, graph: Graph) -> Estimates:
         """What a run of a graph is expected to do; computed once for all graphs of the same operations."""
-        for known, estimates in self._known:
-            if len(known) == len(graph) and _is_part(graph, known):
-                return estimates
+        # Passes ask again and again about the same object, and only that is found without looking at every operation.
+        same = (estimates for known, estimates in self._known if known is graph)
+        alike = (estimates for known, estimates in self._known if len(known) == len(graph) and _is_part(graph, known))
+        found = next(same, None) or next(alike, None)
+        if found is not None:
+            return found
         figures = estimate(graph, self.price_book, self.profile, platform=platform_of(self.target), limits=self.limits)
         estimates = Estimates(figures)
         self._known.append((graph, estimates))
