@@ -178,3 +178,24 @@ def test_bundles_name_the_profile_and_stay_the_same_with_it(tickets, run):
     assert document["profile"]["runs"] == 1
     assert document["operations"][1]["estimate"]["output_tokens"]["source"] == "profile"
     assert "profile" not in json.loads(plans[2])
+
+
+def test_a_profile_can_be_made_of_what_runs_left_in_their_store(tickets, plan, run, run_xcs):
+    for number in (1, 2):
+        run("--param", f"first={number}000", "--run-id", f"run-{number}", "--no-profile")
+    assert run_xcs("runs", "triage", "--write-profile", "made.json").exit_code == 0
+    made = (tickets / "made.json").read_bytes()
+    assert run_xcs("runs", "run-1", "--write-profile", "made.json").exit_code == 0
+    assert (tickets / "made.json").read_bytes() == made
+    known = plan("--profile", "made.json")
+    assert (known["profile"]["runs"], known["profile"]["accuracy"]) == (2, None)
+    assert known["operations"][1]["estimate"]["input_tokens"]["source"] == "profile"
+    # The first run made 61 calls, the second 60: one answer was in the cache.
+    assert known["profile"]["operations"][0]["live_calls"]["expected"] == pytest.approx(60.5, rel=0.02)
+
+
+def test_books_do_not_take_the_place_of_a_run_of_which_more_is_known(tickets, plan, run, run_xcs):
+    run("--param", "first=1", "--run-id", "one")
+    before = (tickets / "profile.json").read_bytes()
+    run_xcs("runs", "one", "--write-profile", "profile.json")
+    assert (tickets / "profile.json").read_bytes() == before

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xcs_airflow.cost.profile import OperationRun, Profile, RunProfile
+from xcs_airflow.cost.profile import Profile, RunProfile
 from xcs_airflow.ir.llm_ops import LLMOperation
 from xcs_airflow.plan.profile_use import expectations, expected_total
 
@@ -53,16 +53,13 @@ def add_run(place: Path, plan: CloudGraph, traced: Graph, settings: RuntimeSetti
     Profile.of_run(plan.name, told).add_to(place)
 
 
-def add_earlier_run(place: Path, run: Run, settings: RuntimeSettings) -> dict[str, OperationRun]:
+def add_earlier_run(place: Path, run: Run, settings: RuntimeSettings) -> None:
     """Add an earlier run to a profile, from what is left of it in its store. Nobody knows what had been expected of it.
 
     Args:
         place: The profile.
         run: Which run, as the store lists it.
         settings: Where its books are.
-
-    Returns:
-        What was measured.
 
     Raises:
         XcsError: The profile or the store cannot be used.
@@ -74,7 +71,6 @@ def add_earlier_run(place: Path, run: Run, settings: RuntimeSettings) -> dict[st
     measured, used = measured_operations(open_store(settings.store), price_of(settings.prices), run)
     ended = run.changed if used.period is None else used.period.end
     Profile.of_run(run.pipeline, RunProfile(run_id=run.run_id, ended=_moment(ended), operations=measured)).add_to(place)
-    return measured
 
 
 def _moment(seconds: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,6 +25,7 @@ EXAMPLES = (
     "xcs runs 20261122-103044-48f2",
     "xcs runs scheduled__2026-11-22 --pipeline triage --outputs",
     "xcs runs --store s3://bucket/xcs --format focus > costs.csv",
+    "xcs runs triage --store s3://bucket/xcs --limit 10 --write-profile profile.json",
 )
 
 _SHOWN = 20
@@ -35,6 +37,13 @@ _SHOWN = 20
 @click.option("--store", metavar="PLACE", help="Folder or address of results and books.  [default: .xcs/store; env: XCS_STORE]")
 @click.option("-n", "--limit", type=click.IntRange(1), metavar="N", help=f"Only the newest N.  [default: {_SHOWN} as text, otherwise all]")
 @click.option("--outputs", is_flag=True, help="Also what the steps of the run left behind, with checksums.")
+@click.option(
+    "--write-profile",
+    "profile",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Add what these runs measured to a profile, for the next plan.",
+)
 @prices_option
 @click.option(
     "--format",
@@ -43,13 +52,14 @@ _SHOWN = 20
     show_default=True,
     help="For people, for programs, or as CSV with the columns of FOCUS, the FinOps specification.",
 )
-def runs(
+def runs(  # noqa: PLR0913  # one for each option
     name: str | None,
     *,
     pipeline: str | None,
     store: str | None,
     limit: int | None,
     outputs: bool,
+    profile: Path | None,
     prices: str | None,
     format: str,  # noqa: A002  # the option's name
 ) -> None:
@@ -58,6 +68,7 @@ def runs(
     Lists the runs of a store, newest first, or one run by operation, model and mechanism. Reads the store and nothing else, so it
     can be asked while a run is at work. A call whose outcome nobody knows is shown as possibly billed.
     """
+    from xcs_airflow.cli.measure import add_earlier_run  # noqa: PLC0415
     from xcs_airflow.runtime.pricing import price_of  # noqa: PLC0415
     from xcs_airflow.runtime.settings import RuntimeSettings  # noqa: PLC0415
     from xcs_airflow.runtime.store import open_store  # noqa: PLC0415
@@ -78,6 +89,8 @@ def runs(
         for run in chosen:
             report(f"reading the books of {run.run_id}")
             used.append(usage_in(opened, price, run))
+            if profile is not None:
+                add_earlier_run(profile, run, settings)
         left = list(_outputs(settings, chosen[0])) if outputs else None
     if format == "focus":
         from xcs_airflow.cli.focus import focus_csv  # noqa: PLC0415
