@@ -13,7 +13,7 @@ from xcs_airflow.runtime.store import LocalStore, open_store
 RUN = Run.named("graph", "run")
 
 
-def price(*_, is_batch=False):
+def price(*_, is_batch=False, **_others):
     return 2 - is_batch
 
 
