@@ -29,7 +29,7 @@ def test_a_call_takes_the_time_to_its_first_token_and_that_of_each_token():
 
 
 def test_local_models_have_rows_of_their_own():
-    assert call_latency(ask("local/smollm2"), Figure.exactly(16), Assumed()).expected == pytest.approx(0.15)
+    assert call_latency(ask("local/smollm2-135m"), Figure.exactly(16), Assumed()).expected == pytest.approx(0.15)
 
 
 @pytest.mark.parametrize(

@@ -242,6 +242,34 @@ def too_large_together() -> Graph:
     return graph(LOAD, large, llm("slow", func="toys:join", x="large", estimated_latency_s=3000), output="slow")
 
 
+def what_runs_where() -> Graph:
+    calls = [
+        llm("waits", x="load"),
+        llm("declared", "2 ", x="load", resources=Resources(cpu=2, memory_mib=4096)),
+        llm("own", func="toys:join", x="load"),
+        llm("small", "3 ", x="load", model="local/smollm2-135m-instruct", max_tokens=16),
+        llm("large", "4 ", x="load", model="local/llama-70b", max_tokens=16),
+    ]
+    return graph(LOAD, *calls)
+
+
+def ten_short_local_calls() -> Graph:
+    return graph(
+        plain("load", "words", n=4, items=10), llm("a", each="load", model="local/qwen2.5-0.5b-instruct", max_tokens=16, image="gpu:1")
+    )
+
+
+def many_local_calls() -> Graph:
+    load = plain("load", "words", n=4, items=5_000)
+    return graph(load, llm("a", each="load", model="local/qwen2.5-7b-instruct", max_tokens=200, image="gpu:1"))
+
+
+def local_calls_in_a_hurry() -> Graph:
+    load = plain("load", "words", n=4, items=500)
+    policy = PipelinePolicy(optimize="latency")
+    return graph(load, llm("a", each="load", model="local/qwen2.5-0.5b-instruct", max_tokens=100, image="gpu:1"), policy=policy)
+
+
 def triage() -> Graph:
     load = plain("tickets", "words", n=4, items=240, distinct_items=180)
     team = llm("team", each="tickets", temperature=0, max_tokens=4)

@@ -16,7 +16,7 @@ from .toys import run
 
 LIMITS_OF = {"limited_by_requests": {"openai": RateLimit(requests_per_minute=240)}}
 FOLDER = Path(__file__).parent / "fixtures"
-NAMES = ("prune", "deduplicate", "insert_cache", "batch_prompts", "mark_prefixes", "schedule", "fuse_small_tasks")
+NAMES = ("prune", "deduplicate", "insert_cache", "batch_prompts", "mark_prefixes", "place_on_hardware", "fuse_small_tasks", "schedule")
 PASSES_OF = {
     **{name: (pass_,) for name, pass_ in zip(NAMES, PASSES, strict=True)},
     "all": PASSES,

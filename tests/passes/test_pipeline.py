@@ -100,7 +100,8 @@ def test_decisions_do_not_change_a_digest():
 def test_observers_see_every_pass():
     explain, timing = Explain(), Timing()
     LLMGraphEnhancer(observers=(Verify(), explain, timing)).enhance(triage())
-    expected = ["Prune", "Deduplicate", "CacheInsertionPass", "PromptBatchingPass", "MarkPrefixes", "Schedule", "FuseSmallTasks"]
+    rewriting = ["Prune", "Deduplicate", "CacheInsertionPass", "PromptBatchingPass", "MarkPrefixes"]
+    expected = [*rewriting, "PlaceOnHardware", "FuseSmallTasks", "Schedule"]
     assert list(timing.seconds) == expected
     assert explain.lines[:4] == [
         "Prune: 7 -> 6 operations",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from xcs_airflow.cost.assumptions import Assumed
 from xcs_airflow.cost.figures import Figure
+from xcs_airflow.cost.local_models import times_as_fast
 from xcs_airflow.ir.llm_ops import LLMOperation
 from xcs_airflow.ir.operation import Operation
 
@@ -27,12 +28,13 @@ def call_latency(operation: LLMOperation, output_tokens: Figure, assumed: Assume
         size = operation.items_per_request  # the answers of a pack are written one after the other
         return Figure(low=declared, expected=declared * size, high=declared * size, source="declared")
     where = "local_" if is_local(operation) else ""
+    faster = times_as_fast(operation.metadata.model_name, operation.resources) if where else 1.0
     first = assumed.use(f"{where}first_token_s", operation.id)
     each = assumed.use(f"{where}output_token_s", operation.id)
     return Figure(
-        low=first.low + each.low * output_tokens.low,
-        expected=first.expected + each.expected * output_tokens.expected,
-        high=first.high + each.high * output_tokens.high,
+        low=(first.low + each.low * output_tokens.low) / faster,
+        expected=(first.expected + each.expected * output_tokens.expected) / faster,
+        high=(first.high + each.high * output_tokens.high) / faster,
         source="assumed",
     )
 

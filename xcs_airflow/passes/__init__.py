@@ -6,6 +6,7 @@ from xcs_airflow.passes.fuse_small_tasks import FuseSmallTasks
 from xcs_airflow.passes.insert_cache import CacheInsertionPass
 from xcs_airflow.passes.mark_prefixes import MarkPrefixes
 from xcs_airflow.passes.pipeline import Explain, Observer, Pass, PassContext, Timing, Verify, print_decision, run_passes
+from xcs_airflow.passes.place_on_hardware import PlaceOnHardware
 from xcs_airflow.passes.prune import Prune
 from xcs_airflow.passes.schedule import Schedule
 
@@ -15,8 +16,9 @@ PASSES: tuple[Pass, ...] = (
     CacheInsertionPass(),  # before grouping: how many calls remain decides how many shards they need
     PromptBatchingPass(),  # it groups the calls that are really made
     MarkPrefixes(),  # after it: calls through a batch API read nothing of what others write
-    Schedule(),  # after it: what the shards and groups are that share what a provider allows
-    FuseSmallTasks(),  # last: it starts together what all others left as tasks
+    PlaceOnHardware(),  # before fusing: what a start costs depends on its size
+    FuseSmallTasks(),  # it starts together what all others left as tasks
+    Schedule(),  # last: which groups, shards and tasks there are decides who shares what a provider allows
 )
 """The order in which `LLMGraphEnhancer` runs the passes."""
 
@@ -33,6 +35,7 @@ __all__ = [
     "Observer",
     "Pass",
     "PassContext",
+    "PlaceOnHardware",
     "PromptBatchingPass",
     "Prune",
     "Schedule",
