@@ -67,7 +67,10 @@ class LLMOptimizedExecutor:
         with nullcontext() if settings.code is None else importable(settings.code):
             starts = [(task, shard) for task in self.manifest.tasks for shard in range(task.shards)]
             pause_s = _FIRST_PAUSE_S
-            while starts := self._not_ready(starts, run_id, parameters, settings):
+            while rest := self._not_ready(starts, run_id, parameters, settings):
+                if len(rest) < len(starts):  # perhaps another batch has just begun
+                    pause_s = _FIRST_PAUSE_S
+                starts = rest
                 time.sleep(pause_s)
                 pause_s = min([pause_s * 2, *(self._poll_every_s(task) for task, _ in starts if task.kind == "poll")])
             return read_output(self.manifest, run_id=run_id, parameters=parameters, settings=settings)
