@@ -162,3 +162,22 @@ def test_what_was_measured_of_single_items_is_put_together_in_packs():
     of = found(alone, packs, operation=together).of("ask")
     assert (of.input_tokens.expected, of.output_tokens.expected, of.call_latency_s.expected) == (4000, 320, 2)
     assert found(packs, operation=ASK).of("ask") == estimate(Graph([LOAD, ASK])).of("ask")
+
+
+def test_calls_about_many_items_take_longer_than_measured_ones_about_single_items():
+    alone = run(ask=asked(ASK, INTO, OUT, [0.2] * 4))
+    pack = ask(batch=BatchPolicy(group="g", mechanism="packed", pack_size=10))
+    assert found(alone).of("ask").call_latency_s.expected == 0.2
+    of = found(alone, operation=pack).of("ask").call_latency_s
+    assert (of.source, 0.2 < of.expected < 10 * 0.2) == ("derived", True)
+
+
+def test_a_provider_is_expected_to_finish_a_batch_as_soon_as_it_did_and_at_worst_as_late_as_ever():
+    batch = ask(batch=BatchPolicy(group="g", mechanism="provider_batch"))
+    guessed = found(run(ask=asked(ASK, INTO, OUT)), operation=batch).of("ask").duration_s
+    did = [asked(batch, INTO, OUT, batch_ms=minutes * 60_000) for minutes in (10, 30)]
+    known = found(run(ask=did[0]), run("two", "2026-11-23T10:00:00Z", ask=did[1]), operation=batch).of("ask").duration_s
+    assert (guessed.expected, guessed.source) == (3600, "assumed")
+    assert (known.expected, known.source) == (1200, "profile")
+    assert known.low < 600
+    assert known.high == guessed.high == 86_400

@@ -6,7 +6,7 @@ import pytest
 
 from xcs_airflow.cost.assumptions import Assumed, rows
 from xcs_airflow.cost.figures import Figure
-from xcs_airflow.cost.latency import call_latency, calls_at_a_time, function_latency
+from xcs_airflow.cost.latency import Timed, call_latency, calls_at_a_time, function_latency
 from xcs_airflow.ir import BatchPolicy, LLMMetadata, LLMOperation, Operation
 
 HUNDRED = Figure.exactly(100)
@@ -26,6 +26,24 @@ def test_a_call_takes_the_time_to_its_first_token_and_that_of_each_token():
     assert found.expected == pytest.approx(first.expected + 100 * each.expected)
     assert found.low < found.expected < found.high
     assert found.source == "assumed"
+
+
+def test_measured_seconds_go_before_declared_ones():
+    measured = Figure(low=0.1, expected=0.2, high=0.4, source="profile")
+    assert call_latency(ask(estimated_latency_s=2.5), HUNDRED, Assumed(), Timed(measured)) == measured
+
+
+def test_where_answers_were_shorter_calls_take_longer_by_as_much_as_assumed():
+    measured = Figure(low=0.1, expected=0.2, high=0.4, source="profile")
+    found = call_latency(ask(), HUNDRED, Assumed(), Timed(measured, Figure.exactly(10)))
+    first, each = rows()["first_token_s"].expected, rows()["output_token_s"].expected
+    assert found == measured.times((first + 100 * each) / (first + 10 * each))
+    assert found.expected > measured.expected
+
+
+def test_what_calls_to_a_local_model_took_is_not_used():
+    measured = Timed(Figure.exactly(9))
+    assert call_latency(ask("local/smollm2"), HUNDRED, Assumed(), measured) == call_latency(ask("local/smollm2"), HUNDRED, Assumed())
 
 
 def test_local_models_have_rows_of_their_own():

@@ -66,8 +66,15 @@ def settled(outcome="answered", mechanism="concurrent", **facts):
     return {"event": "settled", **whose, "outcome": outcome, "billed_as": "m/x", **tokens, **facts}
 
 
-def test_batches_have_tokens_and_money_but_no_seconds(tmp_path):
+def test_batches_have_tokens_and_money_and_the_time_until_the_last_was_taken_in(tmp_path):
+    batches = [settled(mechanism="provider_batch", seconds=seconds) for seconds in (1800, 2400.5)]
+    ask = records(LocalStore(tmp_path), settled(), *batches)
+    assert (ask.batch_ms, ask.call_ms.count, ask.call_ms.total, ask.input_tokens.count) == (2_400_500, 1, 250, 3)
+
+
+def test_where_no_batch_was_or_a_clock_was_set_back_none_took_any_time(tmp_path):
     ask = records(LocalStore(tmp_path), settled(), settled(mechanism="provider_batch", seconds=0))
+    assert ask.batch_ms is None
     assert (ask.calls, ask.input_tokens.count, ask.call_ms.count, ask.cost_usd, ask.cached_tokens) == (2, 2, 1, 3, 8)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from xcs_airflow.cost.assumptions import Assumed
+from xcs_airflow.cost.assumptions import Assumed, rows
 from xcs_airflow.cost.compute import Platform
 from xcs_airflow.cost.figures import Figure
 from xcs_airflow.cost.latency import calls_at_a_time, goes_through_batch_api
@@ -115,9 +115,9 @@ def _waited_for(members: Sequence[OperationWork], assumed: Assumed, platform: Pl
     rounds = sum(work.rounds for work in members)
     parts = {}
     for work in members:
-        batch, share = assumed.use("provider_batch_s", work.operation.id), work.rounds / max(rounds, 1)
+        batch, share = _batch_s(work, assumed), work.rounds / max(rounds, 1)
         low = 0 if work.operation.when is not None else batch.low * share
-        parts[work.operation.id] = Figure(low=low, expected=batch.expected * share, high=batch.high * share, source="assumed")
+        parts[work.operation.id] = Figure(low=low, expected=batch.expected * share, high=batch.high * share, source=batch.source)
     whole = Figure.total(parts.values())
     waits_s = whole.low, whole.expected, whole.high
     # One start hands the calls over and one takes the answers in; those that ask in between are part of the wait.
@@ -125,6 +125,15 @@ def _waited_for(members: Sequence[OperationWork], assumed: Assumed, platform: Pl
         Work(waits_s=seconds, start_s=2 * start) for seconds, start in zip(waits_s, _start_s(members, platform), strict=True)
     )
     return TaskTimes((low_work, expected_work, high_work), parts)
+
+
+def _batch_s(work: OperationWork, assumed: Assumed) -> Figure:
+    """Seconds until a provider has finished a batch: as in earlier runs, else assumed. At worst it takes as long as is assumed."""
+    measured = None if work.history is None else work.history.batch_s
+    if measured is None:
+        return assumed.use("provider_batch_s", work.operation.id)
+    longest = max(measured.high, rows()["provider_batch_s"].high)
+    return Figure(low=measured.low, expected=measured.expected, high=longest, source=measured.source)
 
 
 def makespan(order: TaskOrder, tasks: Mapping[int, TaskTimes], platform: Platform | None, limits: Mapping[str, RateLimit]) -> Figure:

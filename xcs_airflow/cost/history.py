@@ -87,6 +87,15 @@ class History:
         low, high = min(whole.quantile(0.1), whole.mean), max(whole.quantile(0.9), whole.mean)
         return Figure(low=low / _MS, expected=whole.mean / _MS, high=high / _MS, source="profile")
 
+    @cached_property
+    def batch_s(self) -> Figure | None:
+        """Seconds from handing calls to a provider's batch API until their answers were taken in; None when nobody did."""
+        seconds = [run.batch_ms / _MS for run in self.runs if run.batch_ms is not None]
+        if not seconds:
+            return None
+        doubt = _DEVIATIONS * self.spread
+        return Figure(low=min(seconds) * (1 - doubt), expected=fmean(seconds), high=max(seconds) * (1 + doubt), source="profile")
+
     def live_calls(self, calls: int, *, is_remembered: bool) -> Figure:
         """How many calls are made where so many would be with an empty cache.
 

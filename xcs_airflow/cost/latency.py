@@ -5,6 +5,8 @@ It knows seconds of one call and which calls can wait side by side; it does not 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from xcs_airflow.cost.assumptions import Assumed
 from xcs_airflow.cost.figures import Figure
 from xcs_airflow.cost.local_models import times_as_fast
@@ -12,21 +14,41 @@ from xcs_airflow.ir.llm_ops import LLMOperation
 from xcs_airflow.ir.operation import Operation
 
 
-def call_latency(operation: LLMOperation, output_tokens: Figure, assumed: Assumed, measured: Figure | None = None) -> Figure:
+class Timed(NamedTuple):
+    """How long calls took in earlier runs.
+
+    Attributes:
+        seconds: Of one.
+        output_tokens: How long their answers were; None when those that are expected are like them.
+    """
+
+    seconds: Figure
+    output_tokens: Figure | None = None
+
+
+def call_latency(operation: LLMOperation, output_tokens: Figure, assumed: Assumed, measured: Timed | None = None) -> Figure:
     """Seconds one call takes: until the first token, and for every token of the answer.
 
     Args:
         operation: Who calls.
         output_tokens: The tokens of one answer.
         assumed: Takes note of what is guessed.
-        measured: As earlier runs had it. Calls to a model inside the process wait for each other, so theirs says nothing about one.
+        measured: As earlier runs had it; of calls with other answers, by as much longer as assumptions make longer answers take.
+            Calls to a model inside the process wait for each other, so theirs says nothing about one.
     """
     if measured is not None and not is_local(operation):
-        return measured
+        if measured.output_tokens is None:
+            return measured.seconds
+        longer = _assumed_s(operation, output_tokens, assumed).expected / _assumed_s(operation, measured.output_tokens, assumed).expected
+        return measured.seconds.times(longer)
     declared = operation.metadata.estimated_latency_s
     if declared is not None:
         size = operation.items_per_request  # the answers of a pack are written one after the other
         return Figure(low=declared, expected=declared * size, high=declared * size, source="declared")
+    return _assumed_s(operation, output_tokens, assumed)
+
+
+def _assumed_s(operation: LLMOperation, output_tokens: Figure, assumed: Assumed) -> Figure:
     where = "local_" if is_local(operation) else ""
     faster = times_as_fast(operation.metadata.model_name, operation.resources) if where else 1.0
     first = assumed.use(f"{where}first_token_s", operation.id)

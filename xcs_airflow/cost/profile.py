@@ -45,7 +45,8 @@ class OperationRun(Frozen):
         input_tokens: Of each answered call.
         output_tokens: Of each answered call.
         cached_tokens: Input tokens of all calls that the provider had in its own prompt cache.
-        call_ms: Milliseconds of each live call; those in batches of a provider are not timed.
+        call_ms: Milliseconds of each live call; those in batches of a provider are not in it.
+        batch_ms: Milliseconds from handing calls to a provider's batch API until the last of them was taken in; None when none was.
         cost_usd: Of all calls by the price list, as estimates are; None when a price was not known.
         items: How many items its result had; None when it was no list.
         busy_ms: Milliseconds that a plain function took, all its items and shards together; None when nobody measured it.
@@ -64,6 +65,7 @@ class OperationRun(Frozen):
     output_tokens: Distribution = Distribution()
     cached_tokens: int = Field(default=0, ge=0)
     call_ms: Distribution = Distribution()
+    batch_ms: int | None = Field(default=None, ge=0)
     cost_usd: Decimal | None = None
     items: int | None = Field(default=None, ge=0)
     busy_ms: int | None = Field(default=None, ge=0)

@@ -14,7 +14,7 @@ from xcs_airflow.cost.assumptions import Assumed
 from xcs_airflow.cost.figures import Figure, MeasuredOperation, Money, OperationEstimate
 from xcs_airflow.cost.flow import Flow, Runs
 from xcs_airflow.cost.history import Histories, History
-from xcs_airflow.cost.latency import call_latency, function_latency, goes_through_batch_api
+from xcs_airflow.cost.latency import Timed, call_latency, function_latency, goes_through_batch_api
 from xcs_airflow.cost.packing import packed, shared_tokens
 from xcs_airflow.cost.prices import PriceBook
 from xcs_airflow.cost.profile import PipelineProfile
@@ -131,12 +131,18 @@ def _work(operation: Operation, flow: Flow, prices: PriceBook, histories: Histor
     cost = one.times(calls) if live is None else one.times_each(live)
     if history is None or (operation.prefix is not None and not history.cached_share):
         cost = less(cost, _saved_by_prompt_cache(operation, shared, calls if live is None else live.expected, prices, assumed))
-    is_same = history is not None and history.pack == operation.items_per_request
-    latency = call_latency(operation, tokens.output, assumed, history.call_s if history is not None and is_same else None)
+    latency = call_latency(operation, tokens.output, assumed, _timed(operation, history))
     size = flow.add(operation, runs, answer)
     if operation.when is not None:  # At best it is skipped.
         cost = cost.model_copy(update={"low": Decimal(0)})
     return OperationWork(operation, runs, calls, tokens, cost, latency, size.items, size.distinct, shared, live, history)
+
+
+def _timed(operation: LLMOperation, history: History | None) -> Timed | None:
+    """How long calls took in earlier runs, and how long their answers were where those of other packs are."""
+    if history is None or history.call_s is None:
+        return None
+    return Timed(history.call_s, None if history.pack == operation.items_per_request else history.output_tokens(history.calls))
 
 
 def _is_remembered(operation: LLMOperation) -> bool:

@@ -44,8 +44,11 @@ class _Operation:
             for tokens, name in ((self.input_tokens, "input_tokens"), (self.output_tokens, "output_tokens")):
                 if record[name] is not None:
                     tokens[record[name]] += 1
-            if record.get("mechanism") != "provider_batch":
-                self.call_ms[round(record["seconds"] * _MS)] += 1
+            took_ms = round(record["seconds"] * _MS)
+            if record.get("mechanism") == "provider_batch":
+                self.counts["batch_ms"] = max(self.counts["batch_ms"], took_ms)
+            else:
+                self.call_ms[took_ms] += 1
 
 
 def measured_operations(store: Store, price: Price, run: Run) -> tuple[dict[str, OperationRun], RunUsage]:
@@ -95,6 +98,7 @@ def _operation_run(asked: _Operation, cost_usd: Decimal | None, left: Iterable[O
         output_tokens=Distribution.counted(asked.output_tokens),
         cached_tokens=counts["cached_tokens"],
         call_ms=Distribution.counted(asked.call_ms),
+        batch_ms=counts["batch_ms"] or None,
         cost_usd=cost_usd,
         items=sum(lists) if lists else None,
         busy_ms=sum(busy) if busy else None,

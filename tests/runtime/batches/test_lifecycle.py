@@ -1,11 +1,18 @@
 """Submit, poll and collect, each of which may be started again at any moment; what goes into a batch, and into which."""
 
+import time
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 
 from xcs_airflow.errors import RuntimeTaskError
 from xcs_airflow.ir import CachePolicy
+from xcs_airflow.runtime.batches import taking
+from xcs_airflow.runtime.measuring import measured_operations
+from xcs_airflow.runtime.pricing import price_of
+from xcs_airflow.runtime.runs import Run
+from xcs_airflow.runtime.store import open_store
 
 
 def test_answers_come_back_in_order_whatever_order_the_results_have(lab):
@@ -16,6 +23,18 @@ def test_answers_come_back_in_order_whatever_order_the_results_have(lab):
     assert (usage.rows, usage.calls, usage.possibly_billed) == (6, 6, 0)
     assert (usage.input_tokens, usage.output_tokens) == (60, 12)
     assert usage.billed_cost_usd == usage.saved_by_batch_usd == usage.list_cost_usd / 2 > 0
+
+
+def test_how_long_a_batch_took_is_written_down(lab, monkeypatch):
+    began = time.time()
+    lab.submit()
+    monkeypatch.setattr(taking, "time", SimpleNamespace(time=lambda: time.time() + 1800))
+    lab.wait()
+    lab.collect()
+    settings = lab.settings
+    measured, _ = measured_operations(open_store(settings.store), price_of(settings.prices), Run.named("p", "run"))
+    assert 1_800_000 <= measured["ask"].batch_ms <= 1_800_000 + (time.time() - began) * 1000
+    assert not measured["ask"].call_ms.count
 
 
 def test_every_task_may_be_started_again(lab):

@@ -7,6 +7,7 @@ take the place of equal ones, and the outcome comes last.
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 
 from xcs_airflow.errors import ModelError
@@ -74,6 +75,8 @@ class _Taking:
         self._expected = {custom_id(batch.intent.mark, key): key for key in batch.intent.keys}  # a field
         self._told: set[str] = set()
         self._good: dict[str, ModelAnswer] = {}
+        # A clock that was set back says nothing.
+        self._waited_s = max(0.0, time.time() - batch.intent.created_at)
         target = asked.question.target
         self._billed_as = target.answered_by if target.route.billing == "list" else None
 
@@ -117,14 +120,14 @@ class _Taking:
             if len(self._good) == _GROUP:
                 self._remember()
             return
-        self._book.settle(account, answer, "discarded", billed_as=self._billed_as, seconds=0)
+        self._book.settle(account, answer, "discarded", billed_as=self._billed_as, seconds=self._waited_s)
 
     def _remember(self) -> None:
         """Make a group of answers safe, and then settle it."""
         good, self._good = self._good, {}
         self._asked.remember(good)
         for answer in good.values():
-            self._book.settle(self._asked.account, answer, "answered", billed_as=self._billed_as, seconds=0)
+            self._book.settle(self._asked.account, answer, "answered", billed_as=self._billed_as, seconds=self._waited_s)
         self._book.flush()
 
     def _lacking(self, key: str, result: BatchResult) -> None:
