@@ -147,6 +147,10 @@ def codes():
     return read
 
 
+class Model(ThreadingHTTPServer):
+    request_queue_size = 128  # more connections than a run opens at a time: one that is turned away comes back seconds later
+
+
 class Answers(BaseHTTPRequestHandler):
     """Answers every question with its last word, and counts."""
 
@@ -175,7 +179,7 @@ class Answers(BaseHTTPRequestHandler):
 @pytest.fixture
 def server():
     """A model on a free port of this machine."""
-    found = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    found = Model(("127.0.0.1", 0), Answers)
     found.questions = Counter()
     found.tokens = lambda _: (10, 2)
     thread = threading.Thread(target=found.serve_forever)
