@@ -79,7 +79,7 @@ class Expectation(Frozen):
         input_tokens: Of all calls.
         output_tokens: Of all calls.
         cost_usd: Of all calls.
-        seconds: Of one call, or of a plain function, for one item if it is mapped; of the run from start to end.
+        seconds: Of one call, or of all that a plain function does; of the run from start to end.
     """
 
     calls: Figure

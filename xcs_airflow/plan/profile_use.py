@@ -57,5 +57,8 @@ def _expectation(operation: PlannedOperation, live_calls: Figure | None) -> Expe
         input_tokens=entry.input_tokens,
         output_tokens=entry.output_tokens,
         cost_usd=entry.cost_usd,
-        seconds=entry.call_latency_s,
+        # What a function is measured by is all that it did, whatever was done side by side.
+        seconds=entry.call_latency_s.times(entry.items or 1)
+        if operation.kind == "python" and operation.is_mapped
+        else entry.call_latency_s,
     )
