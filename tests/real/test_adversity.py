@@ -117,7 +117,7 @@ def test_a_full_disk_stops_a_task_with_a_clear_error_and_the_next_one_goes_on(ru
 def test_a_ledger_torn_at_any_byte_never_makes_a_call_free(run_of, junk):
     """Whatever a loss of power leaves in place of the end: what cannot be read is a call in doubt, never one less."""
     run = run_of(shop(4))
-    run.go_on({"point": "after settlements are flushed", "nth": 3})
+    run.go_on({"point": "after settlements are flushed", "nth": 5})
     (name,) = run.store.list("runs/shop/r/ledger/sort")
     content = run.store.get(name)
     whole = total(Books.read(content.split(b"\n")).usage(no_price))
