@@ -11,9 +11,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from xcs_airflow.cost.compute import platforms, task_cost_usd
 from xcs_airflow.cost.figures import Money
 from xcs_airflow.errors import GraphError
-from xcs_airflow.ir import Graph, Operation, Ref
+from xcs_airflow.ir import Graph, Operation, Ref, Resources
 from xcs_airflow.plan import CloudExporter, json_schema
 
 TESTS = Path(__file__).parents[1]
@@ -88,3 +89,13 @@ def test_the_same_bytes_come_from_every_process():
         for seed in ("0", "1")
     }
     assert len(outputs) == 1
+
+
+def test_a_plan_for_a_cloud_says_what_its_machines_cost(graph):
+    """Fargate bills a minute at least for every start, Airflow's workers have no price that anybody knows."""
+    free, paid, unknown = (CloudExporter(target=target).export(graph) for target in (None, "aws-batch", "airflow"))
+    assert free.totals.compute_usd is None
+    assert "compute_usd" not in free.to_dict()["totals"]
+    minute = task_cost_usd(platforms()["aws-batch"], Resources(cpu=0.25, memory_mib=512), 0.0).expected
+    assert paid.totals.compute_usd.expected >= minute * paid.totals.starts
+    assert unknown.totals.compute_usd.unknown

@@ -81,6 +81,16 @@ def answers(settings, call, rule):
     return ask
 
 
+def test_prompts_that_begin_alike_are_asked_one_after_the_other(answers, model):
+    """A provider's prompt cache keeps the beginning of a prompt for minutes: what shares one with another follows it."""
+    asked = []
+    model.reply = lambda request: asked.append(request.messages[-1]["content"]) or "yes"
+    long, other = "a long document. ", "another long document. "
+    given = [f"{text}Question {number}" for number in range(4) for text in (long, other)]
+    assert answers(*given) == ["yes"] * 8
+    assert asked == sorted(asked)
+
+
 def test_an_answer_is_settled_only_when_it_is_safe(answers, cache, model, monkeypatch):
     segment = Segment()
     before = []

@@ -6,8 +6,9 @@ It knows how tasks sum up their operations; it does not know any platform.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 
-from xcs_airflow.cost.compute import platform_of
+from xcs_airflow.cost.compute import Platform, platform_of, task_cost_usd
 from xcs_airflow.cost.estimate import estimate
 from xcs_airflow.cost.figures import Figure, GraphEstimate, Money, OperationEstimate
 from xcs_airflow.cost.prices import PriceBook
@@ -24,6 +25,9 @@ from xcs_airflow.plan.profile_use import profile_use
 
 _LATE_S = 3600
 """For how long a provider may go on after its window before a platform gives up. Assumption."""
+
+_LOOK_S = 900
+"""Seconds between two looks at a provider's batch, once they have grown. Assumption: what the exporters for clouds take."""
 
 _WORDS = {"submit": "Hands the calls to the provider's batch API.", "poll": "Asks whether the provider has finished."}
 
@@ -80,7 +84,7 @@ class CloudExporter:
             operations=tuple(_planned_operation(op, manifest.task_of_step[op.id].id, by_operation[op.id]) for op in graph),
             tasks=tasks,
             decisions=graph.decisions,
-            totals=_totals(figures, tasks),
+            totals=_totals(figures, tasks, platform_of(self._target)),
             assumptions=figures.assumptions,
             prices=figures.prices,
             profile=None if self._profile is None else profile_use(self._profile, figures.measured),
@@ -183,7 +187,7 @@ def _priorities(manifest: Manifest, seconds: Mapping[str, float]) -> dict[str, i
     return {name: rank_of[round(length, 6)] for name, length in behind.items()}
 
 
-def _totals(figures: GraphEstimate, tasks: Sequence[PlannedTask]) -> Totals:
+def _totals(figures: GraphEstimate, tasks: Sequence[PlannedTask], platform: Platform | None) -> Totals:
     return Totals(
         calls_before=figures.calls_before,
         calls=figures.calls,
@@ -191,6 +195,16 @@ def _totals(figures: GraphEstimate, tasks: Sequence[PlannedTask]) -> Totals:
         output_tokens=figures.output_tokens,
         cost_usd=figures.cost_usd,
         duration_s=figures.duration_s,
+        compute_usd=None if platform is None else Money.total(_compute_usd(task, platform) for task in tasks),
         tasks=len(tasks),
         starts=sum(task.shards for task in tasks),
     )
+
+
+def _compute_usd(task: PlannedTask, platform: Platform) -> Money:
+    """What the machines of a task cost. One that polls is paid for at every look, and not for the time between."""
+    if task.wait is None:
+        return task_cost_usd(platform, task.resources, task.duration_s).times(task.shards)
+    look = task_cost_usd(platform, task.resources, 0.0)
+    ends = {end: getattr(look, end) * ceil(1 + getattr(task.duration_s, end) / _LOOK_S) for end in ("low", "expected", "high")}
+    return look.model_copy(update=ends)

@@ -133,6 +133,7 @@ class Totals(Frozen):
         output_tokens: Of all calls.
         cost_usd: Of all calls.
         duration_s: Along the longest path.
+        compute_usd: Of the machines that all tasks run on; None, and left out of `plan.json`, when the target is not known.
         tasks: How many tasks a platform sees.
         starts: How many times it starts one, shards counted; one that polls counts as if it were started once.
     """
@@ -143,6 +144,7 @@ class Totals(Frozen):
     output_tokens: Figure
     cost_usd: Money
     duration_s: Figure
+    compute_usd: Money | None = None
     tasks: int
     starts: int
 
@@ -224,7 +226,9 @@ class CloudGraph(Frozen):
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form: `plan.json`."""
-        unknown = {name for name in ("profile", "target") if getattr(self, name) is None}
+        unknown: dict[str, Any] = {name: True for name in ("profile", "target") if getattr(self, name) is None}
+        if self.totals.compute_usd is None:
+            unknown["totals"] = {"compute_usd"}
         return self.model_dump(mode="json", exclude=unknown)
 
     def to_json(self) -> str:

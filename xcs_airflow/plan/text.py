@@ -103,13 +103,18 @@ def _head(plan: CloudGraph) -> Iterator[str]:
     yield f"{change(totals.calls_before, totals.calls)} model calls, {tokens}, {duration_range(totals.duration_s)}"
     facts = [
         f"for {plan.target}" if plan.target else "",
-        f"{_count(totals.tasks, 'task')} in {_count(totals.starts, 'start')}",
+        f"{_count(totals.tasks, 'task')} in {_count(totals.starts, 'start')}{_machines(totals.compute_usd)}",
         f"runs at {policy.schedule} ({policy.timezone})" if policy.schedule else "",
         f"budget {usd(policy.budget_usd)} USD" if policy.budget_usd is not None else "",
         f"deadline {seconds(policy.deadline_s)}" if policy.deadline_s is not None else "",
         f"from {plan.source}" if plan.source else "",
     ]
     yield printable(", ".join(fact for fact in facts if fact))
+
+
+def _machines(cost: Money | None) -> str:
+    """What the machines cost, after the number of starts; empty where nobody knows."""
+    return "" if cost is None or cost.unknown else f", whose machines cost {usd(cost.expected)} USD more"
 
 
 def _count(number: int, noun: str) -> str:

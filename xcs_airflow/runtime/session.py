@@ -231,10 +231,11 @@ class Session:
             return
         for recipe in question.recipes:
             await asyncio.to_thread(place.cache.note_recipe, recipe)
-        keys = list(prompts)
+        # What begins alike is asked one after the other, so that a provider's prompt cache still has the beginning.
+        keys = sorted(prompts, key=lambda key: [message["content"] for message in prompts[key]])
         line = await self._line(question.target)
         safe = Safe(self._keeper(place), keys, [place.alone.get(key, key) for key in keys])
-        asking = Asking(line, question, list(prompts.values()), safe, lambda row, outcome: land(keys[row], outcome))
+        asking = Asking(line, question, [prompts[key] for key in keys], safe, lambda row, outcome: land(keys[row], outcome))
         # Remembering in a remote cache takes a worker, but no place of a call.
         await asking.outcomes(self._in_flight * (2 if place.cache.is_remote else 1))
 
