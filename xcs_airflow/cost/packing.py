@@ -10,7 +10,7 @@ from math import ceil, floor
 
 from xcs_airflow.cost.assumptions import Assumed
 from xcs_airflow.cost.figures import Figure
-from xcs_airflow.cost.tokens import CallTokens, text_tokens
+from xcs_airflow.cost.tokens import CallTokens, schema_tokens, text_tokens
 from xcs_airflow.ir.llm_ops import LLMOperation
 from xcs_airflow.values import Hole
 
@@ -42,9 +42,10 @@ def packed(operation: LLMOperation, tokens: CallTokens, shared: Figure, assumed:
     """
     size = operation.items_per_request
     around, each = assumed.use("packed_request_tokens", operation.id), assumed.use("packed_item_tokens", operation.id)
+    once = Figure.total([shared, schema_tokens(operation)])
     low, expected, high = (
         _ends(
-            min(getattr(shared, end), getattr(tokens.input, end)),
+            min(getattr(once, end), getattr(tokens.input, end)),
             getattr(tokens.input, end),
             getattr(around, end),
             getattr(each, end),
@@ -63,5 +64,5 @@ def packed(operation: LLMOperation, tokens: CallTokens, shared: Figure, assumed:
     )
 
 
-def _ends(shared: float, alone: float, around: float, each: float, size: int) -> float:
-    return shared + around + size * (alone - shared + each)
+def _ends(once: float, alone: float, around: float, each: float, size: int) -> float:
+    return once + around + size * (alone - once + each)

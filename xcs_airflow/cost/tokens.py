@@ -64,17 +64,22 @@ def text_tokens(characters: float) -> Figure:
     )
 
 
+def schema_tokens(operation: LLMOperation) -> Figure:
+    """The tokens of an operation's output schema, which is sent with every request."""
+    return text_tokens(0 if operation.output_schema is None else len(canonical_json(operation.output_schema)))
+
+
 def _request(operation: LLMOperation, input_tokens: Mapping[str, Figure], assumed: Assumed) -> Figure:
     """The tokens of a request: the prompt's own text, what fills its holes, the schema, and what stands around each message."""
     around = assumed.use("tokens_per_message", operation.id)
     assumed.use("characters_per_token", operation.id)
-    characters = 0 if operation.output_schema is None else len(canonical_json(operation.output_schema))
+    schema = schema_tokens(operation)
     if operation.prompt is None:  # What the function writes around its inputs is not known.
-        return _total([around, text_tokens(characters), *input_tokens.values()], "assumed")
+        return _total([around, schema, *input_tokens.values()], "assumed")
     parts = [part for message in operation.prompt.messages for part in message.parts]
-    characters += sum(len(part) for part in parts if isinstance(part, str))
+    characters = sum(len(part) for part in parts if isinstance(part, str))
     filled = [input_tokens[part.input] for part in parts if isinstance(part, Hole)]
-    return _total([*[around] * len(operation.prompt.messages), text_tokens(characters), *filled], "template")
+    return _total([*[around] * len(operation.prompt.messages), text_tokens(characters), schema, *filled], "template")
 
 
 def _total(figures: Sequence[Figure], source: Source) -> Figure:
