@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
@@ -77,7 +78,7 @@ class Line:
         self._intents = Intents(ledger)
         self._priming = Priming()
 
-    async def ask(self, question: Question, request: ModelRequest, remaining: int) -> Reply:
+    def ask(self, question: Question, request: ModelRequest, remaining: int) -> Awaitable[Reply]:
         """Get an answer, trying again where that may help. Whoever gets it gives it to `settle`, once it is safe.
 
         Args:
@@ -89,9 +90,13 @@ class Line:
             ModelError: The request was refused (XCS702), or would cost more than is left.
             ModelUnavailableError: There was no answer after the step's number of attempts (XCS703).
         """
-        if request.prefix is None or not request.prefix.prime:
-            return await self._answered(question, request, remaining)
-        async with self._priming.turn(request.prefix.texts(request.messages)):
+        is_primed = request.prefix is not None and request.prefix.prime
+        return self._in_turn(question, request, remaining) if is_primed else self._answered(question, request, remaining)
+
+    async def _in_turn(self, question: Question, request: ModelRequest, remaining: int) -> Reply:
+        """An answer that finds in the provider's prompt cache what the first one wrote there, unless it is the first."""
+        prefix = None if request.prefix is None else request.prefix.texts(request.messages)
+        async with self._priming.turn(prefix):
             if self.stopped is not None:
                 raise self.stopped
             return await self._answered(question, request, remaining)
