@@ -38,7 +38,7 @@ docs: $(VENV)/.dev ## Rewrite the generated pages of docs/
 	@$(BIN)/python -m tools.regenerate docs
 
 bench: $(VENV)/.dev $(BENCH)/.ready ## Measure speed beside raw clients and peers, in one run; fails when a goal is missed
-	@for script in benchmarks/runtime.py benchmarks/cache.py benchmarks/memory.py benchmarks/passes.py benchmarks/compile.py; do $(BIN)/python $$script || exit 1; done
+	@for script in benchmarks/runtime.py benchmarks/cache.py benchmarks/memory.py benchmarks/passes.py benchmarks/compile.py benchmarks/optimizer.py; do $(BIN)/python $$script || exit 1; done
 
 build: $(VENV)/.dev ## Build the wheel and the source distribution into dist/
 	@$(BIN)/python -m build --no-isolation --outdir dist
