@@ -4,13 +4,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xcs_airflow.ir import Graph, dependencies, dumps, toposort, verify
+from tests.cost.measured import asked, profile
+from tests.cost.measured import run as measured_run
+from xcs_airflow.cost.compute import platform_of
+from xcs_airflow.cost.estimate import estimate
+from xcs_airflow.cost.memory import COUNTED, COUNTED_OF_CALLS, HOW_CALLS_ARE_MADE
+from xcs_airflow.cost.profile import RunProfile
+from xcs_airflow.cost.simulation import RateLimit
+from xcs_airflow.ir import Graph, LLMOperation, Ref, dependencies, dumps, toposort, verify
 from xcs_airflow.ir.collection import collections
 from xcs_airflow.passes import PASSES, LLMGraphEnhancer, PassContext, Verify, run_passes
+from xcs_airflow.passes.shared import Shared
 from xcs_airflow.plan.lower import lower
 
 from .strategies import graphs
-from .toys import run
+from .toys import llm, run
 
 TARGETS = st.sampled_from([None, "aws-batch", "cloud-run", "airflow"])
 EACH_PASS = [pytest.param((pass_,), id=type(pass_).__name__) for pass_ in PASSES]
@@ -61,6 +69,67 @@ def test_the_meaning_stays(passes, graph, target):
 def test_a_second_time_changes_nothing(graph, target):
     once = LLMGraphEnhancer(target=target).enhance(graph)
     assert LLMGraphEnhancer(target=target).enhance(once) == once
+
+
+class Estimated:
+    """Holds the estimate of every graph between passes, which remembers earlier ones, against one that remembers nothing."""
+
+    def __init__(self, context):
+        self.context = context
+
+    def started(self, name, graph):
+        self.compare(graph)
+
+    def finished(self, name, before, after, decisions):
+        self.compare(after)
+
+    def compare(self, graph):
+        known = estimate(graph, profile=self.context.profile, platform=platform_of(self.context.target), limits=self.context.limits)
+        assert self.context.estimate(graph).whole == known
+
+
+def measured(name: str, hits: int) -> RunProfile:
+    asks = [llm(f"op{index}", x="y", **({"temperature": 0} if index % 2 else {})) for index in range(12)]
+    return measured_run(name, **{ask.id: asked(ask, [40, 60], [5, 9], [1.0, 2.0], hits=hits) for ask in asks})
+
+
+PROFILED = profile(measured("one", 0), measured("two", 1))
+
+
+@settings(max_examples=60, deadline=None)
+@given(graph=graphs(), targets=st.lists(TARGETS, min_size=2, max_size=3), known=st.sampled_from([None, PROFILED]))
+def test_estimates_that_remember_others_are_those_that_remember_nothing(graph, targets, known):
+    shared, limits = Shared(), {"openai": RateLimit(requests_per_minute=60)}
+    for target in targets:
+        context = PassContext(target=target, profile=known, limits=limits, shared=shared)
+        run_passes(graph, PASSES, context, observers=[Estimated(context)])
+
+
+@settings(max_examples=60, deadline=None)
+@given(graph=graphs(), targets=st.lists(TARGETS, min_size=2, max_size=3))
+def test_what_contexts_share_changes_no_graph_and_no_decision(graph, targets):
+    shared = Shared()
+    for target in targets:
+        context, alone = PassContext(target=target, shared=shared), PassContext(target=target)
+        assert run_passes(graph, PASSES, context) == run_passes(graph, PASSES, alone)
+        assert context.decisions == alone.decisions
+
+
+@settings(max_examples=60, deadline=None)
+@given(graph=graphs(), target=TARGETS, data=st.data())
+def test_a_check_that_skips_what_was_sound_finds_what_one_of_everything_finds(graph, target, data):
+    changed = LLMGraphEnhancer(target=target).enhance(graph)
+    broken = data.draw(st.sampled_from(changed.operations or graph.operations))
+    changes = data.draw(st.sampled_from([{}, {"inputs": {"x": Ref(operation="nobody")}}, {"map_over": ("nothing",)}, {"items": -1}]))
+    gone = data.draw(st.sampled_from(["", *(operation.id for operation in graph)]))
+    operations = [op.model_copy(update=changes) if op is broken else op for op in changed if op.id != gone]
+    result = changed.replace(operations=operations)
+    assert verify(result, sound=graph) == verify(result)
+
+
+def test_estimates_look_at_every_field_or_at_none_for_a_reason():
+    of_no_account = {"id", "kind", "retry", "fused", "secrets", "env", "image", "description", "source"}
+    assert {*COUNTED, *COUNTED_OF_CALLS, *HOW_CALLS_ARE_MADE} | of_no_account == set(LLMOperation.model_fields)
 
 
 @settings(max_examples=30, deadline=None)

@@ -218,6 +218,7 @@ class Source:
     def __init__(self, spec: str, prices: str | None, profile: Path | None = None, limits: Mapping[str, RateLimit] | None = None) -> None:
         from xcs_airflow.cost.prices import PriceBook  # noqa: PLC0415
         from xcs_airflow.cost.profile import Profile  # noqa: PLC0415
+        from xcs_airflow.passes.shared import Shared  # noqa: PLC0415
 
         self.pipeline = load(spec)
         with quiet_stdout():
@@ -225,6 +226,7 @@ class Source:
         self._prices = PriceBook.load(None if prices is None else Path(prices))
         self._limits = dict(limits or {})
         self._profile = None if profile is None else Profile.load(profile).pipelines.get(self.traced.name)
+        self._shared = Shared()
 
     @collected_seldom(GRAPHS)
     def planned(self, target: str | None = None, *, is_optimised: bool = True) -> Planned:
@@ -241,7 +243,14 @@ class Source:
         from xcs_airflow.plan import CloudExporter  # noqa: PLC0415
 
         graph = self.traced
-        context = PassContext(prices=self._prices, policy=graph.policy, profile=self._profile, target=target, limits=self._limits)
+        context = PassContext(
+            prices=self._prices,
+            policy=graph.policy,
+            profile=self._profile,
+            target=target,
+            limits=self._limits,
+            shared=self._shared,
+        )
         if is_optimised:
             graph = LLMGraphEnhancer(prices=self._prices, profile=self._profile).enhance(graph, context)
         figures = context.estimate(graph).whole if is_optimised else None

@@ -6,6 +6,7 @@ It knows the rows of data/assumptions.json; it does not know what they are used 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -60,22 +61,33 @@ def rows() -> dict[str, Assumption]:
     return {row.name: row for row in _Rows.model_validate(json.loads(_DATA.read_bytes())).rows}
 
 
-class Assumed:
-    """What one estimate relied on, and for which operations."""
+Use = tuple[str, str | None]
+"""The name of an assumption, and the operation for which it was used; None for the run as a whole."""
 
-    def __init__(self) -> None:
-        self._users: dict[str, dict[str, None]] = {}
+
+class Assumed:
+    """What one estimate relied on, and for which operations.
+
+    Attributes:
+        uses: Every use, in order.
+    """
+
+    def __init__(self, uses: Iterable[Use] = ()) -> None:
+        self.uses = list(uses)
 
     def use(self, name: str, operation_id: str | None = None) -> Figure:
         """The numbers of an assumption, recorded as used by an operation, or by the run as a whole."""
-        users = self._users.setdefault(name, {})
-        if operation_id is not None:
-            users[operation_id] = None
+        self.uses.append((name, operation_id))
         return rows()[name].figure
 
     def sentences(self) -> tuple[str, ...]:
         """Each assumption once, with who relied on it."""
-        return tuple(row.sentence(_listed(list(self._users[name]))) for name, row in rows().items() if name in self._users)
+        users: dict[str, dict[str, None]] = {}
+        for name, operation_id in self.uses:
+            of_it = users.setdefault(name, {})
+            if operation_id is not None:
+                of_it[operation_id] = None
+        return tuple(row.sentence(_listed(list(users[name]))) for name, row in rows().items() if name in users)
 
 
 def _listed(ids: list[str]) -> str:

@@ -18,7 +18,7 @@ from xcs_airflow.cost.tokens import CallTokens
 from xcs_airflow.cost.work import OperationWork
 from xcs_airflow.ir.graph import dependencies
 from xcs_airflow.ir.llm_ops import LLMOperation
-from xcs_airflow.ir.operation import Operation
+from xcs_airflow.ir.operation import Operation, Resources
 
 _NOTHING = Figure.exactly(0, "none")
 
@@ -42,24 +42,26 @@ class TaskTimes:
     Attributes:
         ends: Work at best, as expected and at worst.
         parts: The duration of every operation; the parts of a task add up to its work.
+        resources: What its members ask for; what starts slowest decides when it works.
+        starts: How many starts it takes one after the other.
     """
 
     ends: tuple[Work, Work, Work]
     parts: dict[str, Figure]
+    resources: tuple[Resources, ...]
+    starts: int = 1
 
 
-def task_times(members: Sequence[OperationWork], assumed: Assumed, platform: Platform | None, limits: Mapping[str, RateLimit]) -> TaskTimes:
-    """How long a task takes, and what each of its operations has of that.
+def task_times(members: Sequence[OperationWork], assumed: Assumed, limits: Mapping[str, RateLimit]) -> TaskTimes:
+    """How long a task takes without its start, wherever it runs, and what each of its operations has of that.
 
     Args:
         members: The operations that share it.
         assumed: Takes note of what is guessed.
-        platform: Where it runs; None leaves out its start.
         limits: What providers allow.
     """
     if any(goes_through_batch_api(work.operation) for work in members):
-        return _waited_for(members, assumed, platform)
-    start_s = _start_s(members, platform)
+        return _waited_for(members, assumed)
     shards = max(work.operation.shards or 1 for work in members)
     stages = _stages_of(members)
     parts: dict[str, Figure] = {}
@@ -82,8 +84,8 @@ def task_times(members: Sequence[OperationWork], assumed: Assumed, platform: Pla
             for calls, of_end in zip(_calls(work), ends, strict=True):
                 of_end.insert(0, Stage((replace(calls, count=min(calls.count, shards)),), shards))
             parts[work.operation.id] = Figure.total((parts[work.operation.id], work.latency_s))
-    low_work, expected_work, high_work = (Work(tuple(of_end), shards, start_s=start) for of_end, start in zip(ends, start_s, strict=True))
-    return TaskTimes((low_work, expected_work, high_work), parts)
+    low_work, expected_work, high_work = (Work(tuple(of_end), shards) for of_end in ends)
+    return TaskTimes((low_work, expected_work, high_work), parts, _resources(members))
 
 
 def _is_primed(operation: Operation) -> bool:
@@ -102,15 +104,19 @@ def _calls(work: OperationWork) -> tuple[Calls, Calls, Calls]:
     return low if work.operation.when is None else Calls(0, 0.0), expected, high
 
 
-def _start_s(members: Sequence[OperationWork], platform: Platform | None) -> tuple[float, float, float]:
-    """Seconds until the first process of a task works: at best, as expected, at worst."""
+def _resources(members: Sequence[OperationWork]) -> tuple[Resources, ...]:
+    return tuple(work.operation.resources for work in members)
+
+
+def _start_s(task: TaskTimes, platform: Platform | None) -> tuple[float, float, float]:
+    """Seconds until a task works, without those in which it waits: at best, as expected, at worst."""
     if platform is None:
         return 0.0, 0.0, 0.0
-    slowest = max((platform.start_of(work.operation.resources) for work in members), key=lambda start: start.expected)
-    return slowest.low, slowest.expected, slowest.high
+    slowest = max((platform.start_of(resources) for resources in task.resources), key=lambda start: start.expected)
+    return task.starts * slowest.low, task.starts * slowest.expected, task.starts * slowest.high
 
 
-def _waited_for(members: Sequence[OperationWork], assumed: Assumed, platform: Platform | None) -> TaskTimes:
+def _waited_for(members: Sequence[OperationWork], assumed: Assumed) -> TaskTimes:
     """Operations whose calls go through a provider's batch API wait for the batch; each has its part of that."""
     rounds = sum(work.rounds for work in members)
     parts = {}
@@ -119,12 +125,9 @@ def _waited_for(members: Sequence[OperationWork], assumed: Assumed, platform: Pl
         low = 0 if work.operation.when is not None else batch.low * share
         parts[work.operation.id] = Figure(low=low, expected=batch.expected * share, high=batch.high * share, source=batch.source)
     whole = Figure.total(parts.values())
-    waits_s = whole.low, whole.expected, whole.high
+    works = (Work(waits_s=whole.low), Work(waits_s=whole.expected), Work(waits_s=whole.high))
     # One start hands the calls over and one takes the answers in; those that ask in between are part of the wait.
-    low_work, expected_work, high_work = (
-        Work(waits_s=seconds, start_s=2 * start) for seconds, start in zip(waits_s, _start_s(members, platform), strict=True)
-    )
-    return TaskTimes((low_work, expected_work, high_work), parts)
+    return TaskTimes(works, parts, _resources(members), starts=2)
 
 
 def _batch_s(work: OperationWork, assumed: Assumed) -> Figure:
@@ -146,22 +149,25 @@ def makespan(order: TaskOrder, tasks: Mapping[int, TaskTimes], platform: Platfor
         limits: What providers allow.
     """
     places = None if platform is None else platform.places
-    ranks = _ranks(order, tasks) if places is not None else {}
+    starts_s = {task: _start_s(times, platform) for task, times in tasks.items()}
+    ranks = _ranks(order, tasks, starts_s) if places is not None else {}
     low, expected, high = (
         simulate(
-            order, {task: replace(times.ends[end], rank=ranks.get(task, 0.0)) for task, times in tasks.items()}, limits, places
+            order,
+            {task: replace(times.ends[end], start_s=starts_s[task][end], rank=ranks.get(task, 0.0)) for task, times in tasks.items()},
+            limits,
+            places,
         ).makespan_s
         for end in range(3)
     )
     return Figure(low=min(low, expected), expected=expected, high=max(expected, high))
 
 
-def _ranks(order: TaskOrder, tasks: Mapping[int, TaskTimes]) -> dict[int, float]:
+def _ranks(order: TaskOrder, tasks: Mapping[int, TaskTimes], starts_s: Mapping[int, tuple[float, float, float]]) -> dict[int, float]:
     """For every task, the seconds of the longest way that begins with it, as expected."""
     behind = dict.fromkeys(order.tasks, 0.0)
     for task in reversed(order.tasks):
-        work = tasks[task].ends[1]
-        behind[task] += work.start_s + work.busy_s
+        behind[task] += starts_s[task][1] + tasks[task].ends[1].busy_s
         for other in order.before(task):
             behind[other] = max(behind[other], behind[task])
     return behind

@@ -48,6 +48,18 @@ class Runs(NamedTuple):
     distinct: int | None
 
 
+class Result(NamedTuple):
+    """What flows on from an operation.
+
+    Attributes:
+        size: How large its result is.
+        collection: Which items it has.
+    """
+
+    size: Size
+    collection: Collection
+
+
 class Flow:
     """Sizes of all results, filled in topological order.
 
@@ -55,13 +67,16 @@ class Flow:
         graph: Whose results.
         assumed: Takes note of what is guessed.
         histories: What earlier runs measured; what is declared about numbers of items goes before it.
+
+    Attributes:
+        results: What flows on from every operation so far, by its id.
     """
 
     def __init__(self, graph: Graph, assumed: Assumed, histories: Histories | None = None) -> None:
         self._histories = histories or Histories(None, assumed)
         self._defaults = {spec.name: spec.default for spec in graph.parameters if spec.has_default}
         self._assumed = assumed
-        self._sizes: dict[str, Size] = {}
+        self.results: dict[str, Result] = {}
         self._collections: dict[str, Collection] = {}
 
     def runs(self, operation: Operation) -> Runs:
@@ -104,9 +119,13 @@ class Flow:
             items = operation.items if operation.items is not None else self._histories.items(operation)
             part = item.tokens.times(1 / items) if answer is not None and items else item.tokens
             size = item._replace(items=items, distinct=operation.distinct_items, tokens=part)
-        self._sizes[operation.id] = size
-        self._collections[operation.id] = result_collection(operation, self._collections)
+        self.take(operation.id, Result(size, result_collection(operation, self._collections)))
         return size
+
+    def take(self, operation_id: str, result: Result) -> None:
+        """Take note of a result that is known already."""
+        self.results[operation_id] = result
+        self._collections[operation_id] = result.collection
 
     def _mapped_size(self, operation: Operation, runs: Runs, item: Size) -> Size:
         items = operation.items if operation.items is not None else ceil(runs.items * self._factor(operation))
@@ -133,7 +152,8 @@ class Flow:
     def _list_size(self, operation: Operation, value: Value) -> Size:
         """The size of a list that is iterated."""
         if isinstance(value, Ref) and not value.path:
-            return self._sizes.get(value.operation, _guessed(operation))
+            known = self.results.get(value.operation)
+            return _guessed(operation) if known is None else known.size
         if isinstance(value, Constant) and isinstance(value.constant, list):
             return _known_list(value.constant)
         if isinstance(value, ListOf):
@@ -159,9 +179,8 @@ class Flow:
             return Figure.total(self._tokens(operation, item, each=False) for item in inner)
         if isinstance(value, Constant) and not each:
             return text_tokens(len(as_text(value.constant)))
-        size = self._sizes.get(value.operation) if isinstance(value, Ref) else None
-        if size is None:
-            size = self._list_size(operation, value) if each else _guessed(operation)
+        known = self.results.get(value.operation) if isinstance(value, Ref) else None
+        size = known.size if known is not None else self._list_size(operation, value) if each else _guessed(operation)
         if size.guessed_for is not None:
             self._assumed.use("tokens_per_value", size.guessed_for)
         return size.tokens if each or size.items is None else size.tokens.times(size.items)

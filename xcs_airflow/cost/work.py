@@ -15,12 +15,13 @@ from xcs_airflow.cost.figures import Figure, MeasuredOperation, Money, Operation
 from xcs_airflow.cost.flow import Flow, Runs
 from xcs_airflow.cost.history import Histories, History
 from xcs_airflow.cost.latency import Timed, call_latency, function_latency, goes_through_batch_api
+from xcs_airflow.cost.memory import Found, Memory
 from xcs_airflow.cost.packing import packed, shared_tokens
 from xcs_airflow.cost.prices import PriceBook
 from xcs_airflow.cost.profile import PipelineProfile
 from xcs_airflow.cost.prompt_cache import Calls, less, saved_usd
 from xcs_airflow.cost.tokens import CallTokens, call_tokens
-from xcs_airflow.ir.graph import Graph
+from xcs_airflow.ir.graph import Graph, dependencies
 from xcs_airflow.ir.llm_ops import LLMMetadata, LLMOperation
 from xcs_airflow.ir.operation import Operation
 
@@ -96,7 +97,12 @@ class OperationWork:
 
 
 def works(
-    graph: Graph, ordered: Sequence[Operation], prices: PriceBook, profile: PipelineProfile | None, assumed: Assumed
+    graph: Graph,
+    ordered: Sequence[Operation],
+    prices: PriceBook,
+    profile: PipelineProfile | None,
+    assumed: Assumed,
+    memory: Memory | None = None,
 ) -> dict[str, OperationWork]:
     """What every operation does, by its id.
 
@@ -106,10 +112,26 @@ def works(
         prices: The price book.
         profile: What earlier runs measured; None when nothing was.
         assumed: Takes note of what is guessed.
+        memory: What is known from earlier estimates; takes note of what is computed.
     """
     histories = Histories(profile, assumed)
     flow = Flow(graph, assumed, histories)
-    return {operation.id: _work(operation, flow, prices, histories, assumed) for operation in ordered}
+    memory = Memory() if memory is None else memory
+    memory.begin(graph.parameters, prices, profile)
+    done: dict[str, OperationWork] = {}
+    for operation in ordered:
+        reads = tuple(flow.results.get(need) for need in dependencies(operation))
+        found = memory.find(operation, reads)
+        if found is None:
+            mark = len(assumed.uses)
+            work = _work(operation, flow, prices, histories, assumed)
+            memory.keep(operation, reads, Found(work, flow.results[operation.id], tuple(assumed.uses[mark:])))
+        else:
+            work = found.work
+            flow.take(operation.id, found.result)
+            assumed.uses += found.uses
+        done[operation.id] = work
+    return done
 
 
 def _work(operation: Operation, flow: Flow, prices: PriceBook, histories: Histories, assumed: Assumed) -> OperationWork:

@@ -182,8 +182,22 @@ class Graph:
         return digest(document)
 
 
+_DEPENDENCIES = "_dependencies"
+
+
 def dependencies(operation: Operation) -> tuple[str, ...]:
     """The ids of the operations whose results one operation reads, each once, in writing order."""
+    # Operations are frozen, but copies take over what is remembered here, so it is remembered of which values it was found.
+    remembered = operation.__dict__.get(_DEPENDENCIES)
+    if remembered is not None and remembered[0] is operation.inputs and remembered[1] is operation.when:
+        needs: tuple[str, ...] = remembered[2]
+        return needs
+    found = _found(operation)
+    operation.__dict__[_DEPENDENCIES] = (operation.inputs, operation.when, found)
+    return found
+
+
+def _found(operation: Operation) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for value in (*operation.inputs.values(), operation.when):
         if isinstance(value, Ref):  # as most inputs are

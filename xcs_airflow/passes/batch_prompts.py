@@ -42,6 +42,7 @@ _NOTICEABLE = 0.01
 _LONGEST_LIST = 3
 
 Group = tuple[LLMOperation, ...]
+_Way = tuple[Graph, list[Group]]
 
 
 class _Lot(NamedTuple):
@@ -138,8 +139,8 @@ class PromptBatchingPass:
         open_calls = [op for op in graph if isinstance(op, LLMOperation) and op.id not in decided]
         if not open_calls:
             return graph
-        facts = self._facts(graph, open_calls, context)
-        result, groups = self._best(facts, open_calls, context)
+        facts, ways = context.shared.once(self, graph, lambda: self._ways(graph, open_calls, context))
+        result, groups = _best(ways, context)
         if _hurts(graph, result, context):
             for operation in open_calls:
                 reason = "by its own estimate the run would take longer and cost no less"
@@ -236,17 +237,14 @@ class PromptBatchingPass:
         needed |= given
         return {operation.id: operation.shards or needed.get(roots[operation.id], 1) for operation in mapped}
 
-    def _best(self, facts: _Facts, open_calls: Sequence[LLMOperation], context: PassContext) -> tuple[Graph, list[Group]]:
-        """The largest groups, unless waiting for all that their members need makes the run longer."""
+    def _ways(self, graph: Graph, open_calls: Sequence[LLMOperation], context: PassContext) -> tuple[_Facts, list[_Way]]:
+        """What is known, and the graph with the largest groups, and with those whose members need the same; the target plays no part."""
+        facts = self._facts(graph, open_calls, context)
         prefers_latency = (context.policy or facts.graph.policy).optimize == "latency"
         largest = self._groups(facts, open_calls, prefers_latency=prefers_latency)
         same_needs = self._groups(facts, open_calls, prefers_latency=prefers_latency, same_needs=True)
-        result = self._rewritten(facts, largest)
-        if same_needs == largest:
-            return result, largest
-        other = self._rewritten(facts, same_needs)
-        is_quicker = _expected_s(other, context) < _expected_s(result, context) * (1 - _NOTICEABLE)
-        return (other, same_needs) if is_quicker else (result, largest)
+        groupings = [largest] if same_needs == largest else [largest, same_needs]
+        return facts, [(self._rewritten(facts, groups), groups) for groups in groupings]
 
     def _groups(self, facts: _Facts, open_calls: Sequence[LLMOperation], *, prefers_latency: bool, same_needs: bool = False) -> list[Group]:
         lots: dict[_Lot, list[LLMOperation]] = {}
@@ -300,6 +298,15 @@ class PromptBatchingPass:
             saved_usd = None if before_usd is None or after_usd is None or before_usd == after_usd else before_usd - after_usd
             rule = _RULES[facts.mechanism(old)]
             context.decide(self, old.id, reason, applied=new is not old, rule=rule, saves_usd=saved_usd, saves_s=saved)
+
+
+def _best(ways: Sequence[_Way], context: PassContext) -> _Way:
+    """The largest groups, unless waiting for all that their members need makes the run longer."""
+    first, *others = ways
+    for other in others:
+        if _expected_s(other[0], context) < _expected_s(first[0], context) * (1 - _NOTICEABLE):
+            return other
+    return first
 
 
 def _expected_s(graph: Graph, context: PassContext) -> float:

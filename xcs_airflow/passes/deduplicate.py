@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from xcs_airflow.canonical import canonical_json
 from xcs_airflow.ir.graph import Graph, toposort
@@ -30,6 +31,8 @@ class Deduplicate:
     everything that enters a request are equal. What is only estimated or written for people does not matter. Operations are
     compared in topological order, after the references of each were changed, so whole chains collapse.
     """
+
+    is_for_every_target: ClassVar[bool] = True
 
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
         """The graph with every pure call made once."""

@@ -49,6 +49,6 @@ class LLMGraphEnhancer:
         Raises:
             GraphError: The graph is not well formed; the error carries every finding.
         """
-        check(graph)
         context = context or PassContext(prices=self.prices, profile=self.profile, target=self.target, limits=self.limits)
+        context.shared.once(check, graph, lambda: check(graph))
         return run_passes(graph, self.passes, context, self.observers)

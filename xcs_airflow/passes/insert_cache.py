@@ -6,6 +6,7 @@ It knows what authors declare about their calls; it does not know keys or stores
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from xcs_airflow.ir.graph import Graph
 from xcs_airflow.ir.llm_ops import CachePolicy, LLMOperation
@@ -30,6 +31,7 @@ class CacheInsertionPass:
 
     ttl_s: int | None = None
     epoch: str = ""
+    is_for_every_target: ClassVar[bool] = True
 
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
         """The graph with a cache policy on every call that may have one."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import ClassVar
 
 from xcs_airflow.cost.figures import OperationEstimate
 from xcs_airflow.cost.latency import goes_through_batch_api, is_local
@@ -38,6 +39,8 @@ class MarkPrefixes:
     would each write. What goes through a batch API is not marked: its requests do not see what each other writes. No answer changes,
     and no key under which one is remembered.
     """
+
+    is_for_every_target: ClassVar[bool] = True
 
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
         """The graph with a prefix policy on every operation for which one pays."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from xcs_airflow.cost.compute import platform_of
-from xcs_airflow.cost.estimate import estimate, expected_costs_usd
+from xcs_airflow.cost.estimate import Estimator
 from xcs_airflow.cost.figures import GraphEstimate, OperationEstimate
 from xcs_airflow.cost.prices import PriceBook
 from xcs_airflow.cost.profile import PipelineProfile
@@ -22,6 +22,7 @@ from xcs_airflow.cost.simulation import RateLimit
 from xcs_airflow.errors import Finding, PassError, XcsError
 from xcs_airflow.ir.check import verify
 from xcs_airflow.ir.graph import Decision, Graph, PipelinePolicy
+from xcs_airflow.passes.shared import Shared
 
 EVERY_OPERATION = "*"
 """Stands in decisions that are about a graph as a whole."""
@@ -30,7 +31,8 @@ EVERY_OPERATION = "*"
 class Pass(Protocol):
     """A function from graph to graph that keeps what the graph computes.
 
-    It returns the same object when it changes nothing and records a decision for every operation it considered.
+    It returns the same object when it changes nothing and records a decision for every operation it considered. One that says
+    `is_for_every_target = True` does not look at the target, and runs once for all of them.
     """
 
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
@@ -79,6 +81,7 @@ class PassContext:
         decisions: What was decided so far.
         findings: What went wrong with passes; warnings only.
         profile: What earlier runs of the pipeline measured; None when nothing was.
+        shared: What it has in common with contexts for other targets; all else must be the same in them.
     """
 
     prices: PriceBook | None = None
@@ -88,8 +91,8 @@ class PassContext:
     decisions: list[Decision] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     profile: PipelineProfile | None = None
+    shared: Shared = field(default_factory=Shared)
     _known: list[tuple[Graph, Estimates]] = field(default_factory=list, init=False, repr=False)
-    _costs: list[tuple[Graph, dict[str, Decimal | None]]] = field(default_factory=list, init=False, repr=False)
 
     def decide(
         self,
@@ -134,30 +137,22 @@ class PassContext:
 
     def estimate(self, graph: Graph) -> Estimates:
         """What a run of a graph is expected to do; computed once for all graphs of the same operations."""
-        # Passes ask again and again about the same object, and only that is found without looking at every operation.
-        same = (estimates for known, estimates in self._known if known is graph)
-        alike = (estimates for known, estimates in self._known if len(known) == len(graph) and _is_part(graph, known))
-        found = next(same, None) or next(alike, None)
-        if found is not None:
-            return found
-        figures = estimate(graph, self.price_book, self.profile, platform=platform_of(self.target), limits=self.limits)
-        estimates = Estimates(figures)
+        for known, estimates in self._known:
+            if known is graph:
+                return estimates
+        figures = self._estimator.estimate(graph, platform_of(self.target))
+        estimates = next((estimates for _, estimates in self._known if estimates.whole is figures), None) or Estimates(figures)
         self._known.append((graph, estimates))
         return estimates
 
     def costs_usd(self, graph: Graph) -> Mapping[str, Decimal | None]:
         """The expected cost of the calls of every operation, and perhaps of others; computed once for a graph and its parts."""
-        for known, costs in self._costs:
-            if _is_part(graph, known):
-                return costs
-        costs = expected_costs_usd(graph, self.price_book, self.profile)
-        self._costs.append((graph, costs))
-        return costs
+        return self._estimator.expected_costs_usd(graph)
 
-
-def _is_part(graph: Graph, whole: Graph) -> bool:
-    """Whether all operations of a graph are those of another one, so that the same flows through them."""
-    return graph.parameters == whole.parameters and all(op.id in whole and whole[op.id] is op for op in graph)
+    @property
+    def _estimator(self) -> Estimator:
+        self.shared.estimator = self.shared.estimator or Estimator(self.price_book, self.profile, self.limits)
+        return self.shared.estimator
 
 
 def run_passes(graph: Graph, passes: Iterable[Pass], context: PassContext | None = None, observers: Sequence[Observer] = ()) -> Graph:
@@ -206,7 +201,7 @@ def _run_one(pass_: Pass, graph: Graph, context: PassContext, observers: Sequenc
 
 def _called(pass_: Pass, name: str, graph: Graph, context: PassContext) -> Graph:
     try:
-        result = pass_(graph, context)
+        result = _result(pass_, graph, context)
     except XcsError:  # about the user's graph, not about the pass
         raise
     except Exception as error:
@@ -216,6 +211,16 @@ def _called(pass_: Pass, name: str, graph: Graph, context: PassContext) -> Graph
         raise PassError([Finding.of("XCS301", name=name, reason=reason, place=place, severity="warning")]) from error
     if not isinstance(result, Graph):
         raise PassError([Finding.of("XCS302", name=name, severity="warning")])
+    return result
+
+
+def _result(pass_: Pass, graph: Graph, context: PassContext) -> Graph:
+    """What a pass returns; one that does not look at the target runs once for all of them."""
+    if not getattr(pass_, "is_for_every_target", False):
+        return pass_(graph, context)
+    mark = len(context.decisions)
+    result, decided = context.shared.once(pass_, graph, lambda: (pass_(graph, context), context.decisions[mark:]))
+    context.decisions[mark:] = decided
     return result
 
 
@@ -244,7 +249,7 @@ class Verify:
         Raises:
             PassError: It is not well formed (XCS302).
         """
-        errors = [] if after is before else [finding for finding in verify(after) if finding.severity == "error"]
+        errors = [] if after is before else [finding for finding in verify(after, sound=before) if finding.severity == "error"]
         if errors:
             details = [replace(finding, severity="warning") for finding in errors]
             raise PassError([Finding.of("XCS302", name=name, severity="warning"), *details])

@@ -6,6 +6,7 @@ It knows who reads whom; it does not know what an operation does beyond what its
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from xcs_airflow.ir.graph import Graph, dependencies, toposort
 from xcs_airflow.ir.llm_ops import LLMOperation
@@ -23,6 +24,8 @@ class Prune:
     Plain functions go only when they are declared pure. A model call that the runtime makes itself does nothing but answer, so
     it goes whatever its temperature; a function that asks the model itself must be declared cacheable.
     """
+
+    is_for_every_target: ClassVar[bool] = True
 
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
         """The graph without dead operations."""

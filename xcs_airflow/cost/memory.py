@@ -1,0 +1,120 @@
+"""What earlier estimates found of operations that have not changed since, so that graphs which differ little are estimated in little time.
+
+It knows which fields of an operation its figures come from; how they come from them is `work.py`'s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from operator import attrgetter, is_
+from typing import TYPE_CHECKING
+
+from xcs_airflow.cost.latency import goes_through_batch_api, is_local
+from xcs_airflow.ir.llm_ops import LLMOperation
+from xcs_airflow.ir.operation import Operation
+
+if TYPE_CHECKING:
+    from xcs_airflow.cost.assumptions import Use
+    from xcs_airflow.cost.flow import Result
+    from xcs_airflow.cost.work import OperationWork
+
+COUNTED = ("func", "inputs", "map_over", "collect", "pure", "items", "distinct_items", "timeout_s", "when", "code")
+"""The fields of every operation from which its work is computed."""
+
+COUNTED_OF_CALLS = ("metadata", "prompt", "prompt_func", "output_schema")
+"""Likewise, those that only model calls have."""
+
+HOW_CALLS_ARE_MADE = ("batch", "cache", "prefix", "shards", "resources")
+"""The fields of which only a part matters to the work, and to that of some operations only."""
+
+_fields_of_functions = attrgetter(*COUNTED)
+_fields_of_calls = attrgetter(*COUNTED, *COUNTED_OF_CALLS)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an estimate found of one operation.
+
+    Attributes:
+        work: What it does.
+        result: What flows on from it.
+        uses: What was assumed for it.
+    """
+
+    work: OperationWork
+    result: Result
+    uses: tuple[Use, ...]
+
+
+@dataclass(frozen=True)
+class _Known:
+    fields: tuple[object, ...]
+    reads: tuple[Result | None, ...]
+    found: Found
+
+
+class Memory:
+    """What estimates with the same prices, profile and parameters found.
+
+    What is asked about other ones makes it forget everything.
+    """
+
+    def __init__(self) -> None:
+        self._about: tuple[object, ...] = ()
+        self._known: dict[tuple[str, tuple[object, ...]], _Known] = {}
+
+    def begin(self, *about: object) -> None:
+        """An estimate begins.
+
+        Args:
+            about: All that figures depend on besides operations.
+        """
+        if self._about != about:
+            self._about = about
+            self._known.clear()
+
+    def find(self, operation: Operation, reads: tuple[Result | None, ...]) -> Found | None:
+        """What was found of an operation, or of an earlier copy with the same figures; None when it has to be computed.
+
+        Args:
+            operation: Whose work.
+            reads: What flows into it.
+        """
+        key = (operation.id, _how(operation))
+        known = self._known.get(key)
+        # Copies of an operation share the fields that did not change, and nothing is quicker than to see that.
+        if known is None or not all(map(is_, known.fields, _fields(operation))) or known.reads != reads:
+            return None
+        found = known.found
+        if found.work.operation is not operation:
+            found = replace(found, work=replace(found.work, operation=operation))
+            self._known[key] = replace(known, found=found)
+        return found
+
+    def keep(self, operation: Operation, reads: tuple[Result | None, ...], found: Found) -> None:
+        """Remember what was found.
+
+        Args:
+            operation: Whose work.
+            reads: What flowed into it.
+            found: What was computed from it.
+        """
+        self._known[operation.id, _how(operation)] = _Known(_fields(operation), reads, found)
+
+
+def _fields(operation: Operation) -> tuple[object, ...]:
+    fields: tuple[object, ...] = (_fields_of_calls if isinstance(operation, LLMOperation) else _fields_of_functions)(operation)
+    return fields
+
+
+def _how(operation: Operation) -> tuple[object, ...]:
+    """What matters of how calls are made: only those that begin alike may find something in a prompt cache, which depends on all of it."""
+    if not isinstance(operation, LLMOperation):
+        return ()
+    how: tuple[object, ...] = (operation.cache is not None, goes_through_batch_api(operation), operation.items_per_request)
+    if is_local(operation):
+        how = (*how, operation.resources)
+    if operation.is_mapped and operation.prompt is not None:
+        in_flight = None if operation.batch is None else operation.batch.in_flight
+        how = (*how, in_flight, operation.shards, operation.prefix)
+    return how
