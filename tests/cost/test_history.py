@@ -84,6 +84,15 @@ def test_seconds_of_a_call_have_the_percentiles_of_earlier_ones():
     assert latency.source == "profile"
 
 
+def test_calls_side_by_side_take_as_long_as_the_slowest_of_them_did():
+    seconds = [1.0] * 8 + [3.0, 3.0]
+    in_flight = ask(batch=BatchPolicy(group="g", in_flight=40))
+    known = found(run(ask=asked(in_flight, [100] * 10, [1] * 10, seconds)), operation=in_flight).of("ask")
+    assert (known.call_latency_s.expected, known.duration_s.expected) == (1.4, 3.0)
+    alone = found(run(ask=asked(ASK, [100] * 10, [1] * 10, seconds))).of("ask")
+    assert alone.duration_s.expected == pytest.approx(40 * 1.4)
+
+
 @pytest.mark.parametrize(
     "changed",
     [

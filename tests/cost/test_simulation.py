@@ -67,6 +67,14 @@ def test_a_wave_is_not_shorter_than_its_longest_call():
     assert stage.seconds(1) == 9
 
 
+def test_the_last_wave_takes_as_long_as_its_slowest_call_where_there_are_ten():
+    """`benchmarks/optimizer.py`: 12 packs of 1.66 s on average, the slowest of 1.80 s, took 1.84 s side by side."""
+    spread = Calls(40, 2.0, slow_s=3.0)
+    assert [Stage((spread,), in_flight).seconds(1) for in_flight in (1, 9, 10, 40)] == [80, 10, 9, 3]
+    assert Stage((Calls(4, 2.0, slow_s=3.0),), in_flight=40).seconds(1) == 2
+    assert Stage((spread, Calls(40, 2.5)), in_flight=40).seconds(1) == 5
+
+
 def test_who_shares_a_requests_limit_takes_as_long_as_all_of_them_need():
     limits = {"openai": RateLimit(requests_per_minute=60)}
     works = {task: work(calls(100, in_flight=100)) for task in range(3)}

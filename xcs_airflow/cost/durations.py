@@ -101,6 +101,8 @@ def _calls(work: OperationWork) -> tuple[Calls, Calls, Calls]:
         Calls(getattr(work.made, end), getattr(latency, end), getattr(tokens.input, end) + getattr(tokens.output, end), provider)
         for end in ("low", "expected", "high")
     )
+    if latency.source == "profile":
+        expected = replace(expected, slow_s=latency.high)
     return low if work.operation.when is None else Calls(0, 0.0), expected, high
 
 

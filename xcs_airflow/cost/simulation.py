@@ -17,6 +17,10 @@ from pydantic import Field, model_validator
 from xcs_airflow.values import Frozen
 
 
+_MANY = 10
+"""Of so many calls one is expected to take as long as the 90th percentile."""
+
+
 class RateLimit(Frozen):
     """What a provider allows one account.
 
@@ -50,12 +54,14 @@ class Calls:
         latency_s: Seconds of one.
         tokens: Of one call, input and output together.
         provider: Who is called.
+        slow_s: What one in ten of them takes or more, where it was measured; None where nobody knows.
     """
 
     count: float
     latency_s: float
     tokens: float = 0.0
     provider: str = ""
+    slow_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -71,13 +77,20 @@ class Stage:
     in_flight: int = 1
 
     def seconds(self, shards: int) -> float:
-        """How long they take when nobody limits them: in full waves, spread over shards by the hashes of their items."""
+        """How long they take when nobody limits them: in full waves, spread over shards by the hashes of their items.
+
+        The last wave takes as long as its slowest call: where it may have ten, as long as one in ten takes.
+        """
         count = sum(kind.count for kind in self.calls)
         if not count:
             return 0.0
         longest = max(kind.latency_s for kind in self.calls if kind.count)
         mean = sum(kind.count * kind.latency_s for kind in self.calls) / count
-        return max(longest, ceil(fullest_shard(count, shards) / self.in_flight) * mean)
+        of_one = fullest_shard(count, shards)
+        slowest = 0.0
+        if min(of_one, self.in_flight) >= _MANY:
+            slowest = max(0.0, max(kind.slow_s or 0.0 for kind in self.calls if kind.count) - longest)
+        return max(longest, ceil(of_one / self.in_flight) * mean) + slowest
 
     def served_s(self, limits: Mapping[str, RateLimit]) -> float:
         """The least time in which providers serve them, if nobody else asks."""
