@@ -58,7 +58,7 @@ def consider(
     Args:
         operation: Whose calls.
         live: What they cost and take as requests of their own.
-        ways: What they cost and take in other ways.
+        ways: What they cost and take in other ways; through the batch API only where that may be worth waiting for.
         limits: What the provider's batch API takes.
         policy: The pipeline's.
         cluster: With whom it is decided.
@@ -69,10 +69,11 @@ def consider(
     if "packed" in ways:
         others.append(option("packed", ways["packed"]))
     reason = why_no_batch(operation, live.calls, limits)
-    if reason is None and limits is not None and "provider_batch" in ways:
-        batch = option("provider_batch", ways["provider_batch"], limits.window_s)
-        reason = why_no_time(limits, policy) if is_worth_waiting(plain, batch) else "a batch would save too little to wait for"
-        if reason is None:
+    if reason is None and limits is not None:
+        batch = option("provider_batch", ways["provider_batch"], limits.window_s) if "provider_batch" in ways else None
+        is_worth_it = batch is not None and is_worth_waiting(plain, batch)
+        reason = why_no_time(limits, policy) if is_worth_it else "a batch would save too little to wait for"
+        if reason is None and batch is not None:
             others.append(batch)
     if reason is not None:
         reasons.append(f"{NOT['provider_batch']}: {reason}")

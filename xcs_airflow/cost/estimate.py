@@ -5,14 +5,15 @@ It knows how the figures of operations become those of a run; `work.py` knows on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from operator import is_
 
-from xcs_airflow.cost.assumptions import Assumed
+from xcs_airflow.cost.assumptions import Assumed, Use
 from xcs_airflow.cost.compute import Platform
 from xcs_airflow.cost.durations import TaskTimes, makespan, task_times
-from xcs_airflow.cost.figures import Figure, GraphEstimate, Money
+from xcs_airflow.cost.figures import Figure, GraphEstimate, Money, OperationEstimate
 from xcs_airflow.cost.memory import Memory
 from xcs_airflow.cost.prices import PriceBook
 from xcs_airflow.cost.profile import PipelineProfile
@@ -20,6 +21,7 @@ from xcs_airflow.cost.simulation import RateLimit
 from xcs_airflow.cost.tasks import TaskOrder
 from xcs_airflow.cost.work import OperationWork, works
 from xcs_airflow.ir.graph import Graph, toposort
+from xcs_airflow.ir.llm_ops import LLMOperation
 
 
 @dataclass(frozen=True)
@@ -29,16 +31,36 @@ class Anywhere:
     Attributes:
         order: Its tasks.
         tasks: How long each takes, once it has started.
+        limits: What providers allow.
         assumed: What was guessed.
         figures: All of it, but for its `duration_s` and what is assumed.
-        on: The whole of it, by the name of the platform where it runs.
     """
 
     order: TaskOrder
     tasks: dict[int, TaskTimes]
+    limits: Mapping[str, RateLimit]
     assumed: Assumed
     figures: GraphEstimate
-    on: dict[str, GraphEstimate] = field(default_factory=dict)
+    _on: dict[str, GraphEstimate] = field(default_factory=dict)
+
+    def on(self, platform: Platform | None) -> GraphEstimate:
+        """All of it on a platform; without one, starting tasks takes no time."""
+        name = "" if platform is None else platform.name
+        if name not in self._on:
+            assumed = self.assumed if platform is not None else Assumed([*self.assumed.uses, ("task_start", None)])
+            duration_s = makespan(self.order, self.tasks, platform, self.limits)
+            self._on[name] = self.figures.model_copy(update={"duration_s": duration_s, "assumptions": assumed.sentences()})
+        return self._on[name]
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A task as it was found to be: whose it is, how long it takes, what its operations do, and what was assumed for it."""
+
+    members: tuple[tuple[object, ...], ...]
+    times: TaskTimes
+    entries: tuple[OperationEstimate, ...]
+    uses: tuple[Use, ...]
 
 
 class Estimator:
@@ -55,26 +77,9 @@ class Estimator:
         self._profile = profile
         self._limits = dict(limits or {})
         self._memory = Memory()
+        self._tasks: dict[tuple[str, int], _Task] = {}
         self._anywhere: list[tuple[Graph, Anywhere]] = []
         self._costs: list[tuple[Graph, dict[str, Decimal | None]]] = []
-
-    def estimate(self, graph: Graph, platform: Platform | None = None) -> GraphEstimate:
-        """What a run is expected to do, as `estimate` says it.
-
-        Args:
-            graph: A well-formed graph.
-            platform: Where it runs; None leaves out what starting tasks takes.
-
-        Raises:
-            GraphError: Operations or batch groups wait for each other in a circle.
-        """
-        known, name = self._anywhere_of(graph), "" if platform is None else platform.name
-        if name in known.on:
-            return known.on[name]
-        assumed = known.assumed if platform is not None else Assumed([*known.assumed.uses, ("task_start", None)])
-        duration_s = makespan(known.order, known.tasks, platform, self._limits)
-        known.on[name] = known.figures.model_copy(update={"duration_s": duration_s, "assumptions": assumed.sentences()})
-        return known.on[name]
 
     def expected_costs_usd(self, graph: Graph) -> Mapping[str, Decimal | None]:
         """The expected cost of every operation's calls, by its id, and perhaps of others; None when it is not known, or when it makes none.
@@ -92,7 +97,15 @@ class Estimator:
         self._costs.append((graph, costs))
         return costs
 
-    def _anywhere_of(self, graph: Graph) -> Anywhere:
+    def anywhere(self, graph: Graph) -> Anywhere:
+        """What a run is expected to do wherever it runs.
+
+        Args:
+            graph: A well-formed graph.
+
+        Raises:
+            GraphError: Operations or batch groups wait for each other in a circle.
+        """
         # The same object comes again and again, and only that is found without looking at every operation.
         same = (found for known, found in self._anywhere if known is graph)
         alike = (found for known, found in self._anywhere if len(known) == len(graph) and _is_part(graph, known))
@@ -110,21 +123,47 @@ class Estimator:
         members: dict[int, list[OperationWork]] = {}
         for operation in ordered:
             members.setdefault(order.task_of[operation.id], []).append(done[operation.id])
-        tasks = {task: task_times(group, assumed, self._limits) for task, group in members.items()}
-        parts = {name: part for task in tasks.values() for name, part in task.parts.items()}
-        entries = {operation.id: done[operation.id].entry(parts[operation.id]) for operation in ordered}
+        tasks: dict[int, TaskTimes] = {}
+        entries: dict[str, OperationEstimate] = {}
+        for number, group in members.items():
+            task = self._task(group)
+            assumed.uses += task.uses
+            tasks[number] = task.times
+            entries |= {entry.operation: entry for entry in task.entries}
+        in_order = [entries[operation.id] for operation in ordered]
         figures = GraphEstimate(
             operations=tuple(entries[operation.id] for operation in graph),
-            calls_before=sum(entry.calls_before for entry in entries.values()),
-            calls=sum(entry.calls for entry in entries.values()),
-            input_tokens=Figure.total(entry.input_tokens for entry in entries.values()),
-            output_tokens=Figure.total(entry.output_tokens for entry in entries.values()),
-            cost_usd=Money.total(entry.cost_usd for entry in entries.values()),
+            calls_before=sum(entry.calls_before for entry in in_order),
+            calls=sum(entry.calls for entry in in_order),
+            input_tokens=Figure.total(entry.input_tokens for entry in in_order),
+            output_tokens=Figure.total(entry.output_tokens for entry in in_order),
+            cost_usd=Money.total(entry.cost_usd for entry in in_order),
             duration_s=Figure.exactly(0, "none"),
             prices=self._prices.source,
             measured=tuple(known for operation in graph if (known := done[operation.id].measured) is not None),
         )
-        return Anywhere(order, tasks, assumed, figures)
+        return Anywhere(order, tasks, self._limits, assumed, figures)
+
+    def _task(self, group: Sequence[OperationWork]) -> _Task:
+        """A task; as it was before, if nothing of it changed but what it may use and what it is called."""
+        key, members = (group[0].operation.id, len(group)), tuple(_what_matters(work) for work in group)
+        known = self._tasks.get(key)
+        if known is not None and all(all(map(is_, old, new)) for old, new in zip(known.members, members, strict=True)):
+            resources = tuple(work.operation.resources for work in group)
+            return replace(known, times=replace(known.times, resources=resources))
+        assumed = Assumed()
+        times = task_times(group, assumed, self._limits)
+        entries = tuple(work.entry(times.parts[work.operation.id]) for work in group)
+        self._tasks[key] = _Task(members, times, entries, tuple(assumed.uses))
+        return self._tasks[key]
+
+
+def _what_matters(work: OperationWork) -> tuple[object, ...]:
+    """All on which the times of a task depend that has an operation; equal objects that are not the same are taken for different."""
+    operation = work.operation
+    figures = list(vars(work).values())[1:]  # the first is the operation
+    how = (operation.batch, operation.prefix, operation.metadata) if isinstance(operation, LLMOperation) else ()
+    return (operation.id, operation.inputs, operation.when, operation.func, operation.shards, *how, *figures)
 
 
 def estimate(
@@ -150,7 +189,7 @@ def estimate(
     Raises:
         GraphError: Operations or batch groups wait for each other in a circle.
     """
-    return Estimator(prices or PriceBook.load(), profile, limits).estimate(graph, platform)
+    return Estimator(prices or PriceBook.load(), profile, limits).anywhere(graph).on(platform)
 
 
 def _is_part(graph: Graph, whole: Graph) -> bool:

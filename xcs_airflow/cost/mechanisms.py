@@ -127,6 +127,15 @@ def is_worth_waiting(live: Option, batch: Option) -> bool:
     return live.usd is not None and batch.usd is not None and live.usd - batch.usd >= _LEAST_SAVING_USD
 
 
+def may_be_worth_waiting(live_usd: Decimal | None) -> bool:
+    """Whether a batch could save enough, if it cost nothing.
+
+    Args:
+        live_usd: What the calls cost as requests of their own; None when nobody knows.
+    """
+    return live_usd is not None and live_usd >= _LEAST_SAVING_USD
+
+
 class Ways:
     """The longest ways through a graph, in the seconds that each operation may take.
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from xcs_airflow.cost.batch_limits import BatchLimits, batch_limits
 from xcs_airflow.cost.choice import choose, consider
 from xcs_airflow.cost.latency import goes_through_batch_api, is_local
-from xcs_airflow.cost.mechanisms import Choice, why_no_batch, why_not_packed
+from xcs_airflow.cost.mechanisms import Choice, may_be_worth_waiting, why_no_batch, why_not_packed
 from xcs_airflow.cost.tasks import TaskOrder
 from xcs_airflow.ir.collection import collections
 from xcs_airflow.ir.graph import Graph, dependencies, toposort
@@ -165,8 +165,9 @@ class PromptBatchingPass:
         limits = batch_limits() if self.limits is None else self.limits
         free = [operation for operation in open_calls if _why_not(operation) is None or operation.metadata.max_pack > 1]
         free = [operation for operation in free if operation.batch is None and operation.func is None and not is_local(operation)]
-        # As many in flight as there may be: the plainest way is compared as it would be made.
-        live = self._all_made(graph, {operation.id: "concurrent" for operation in free}, context)
+        # As many in flight as there may be: the plainest way is compared as it would be made. One call is made so anyway.
+        many = (operation for operation in free if operation.is_mapped or context.profile is not None)
+        live = self._all_made(graph, {operation.id: "concurrent" for operation in many}, context)
         calls = {operation.id: live[operation.id].calls for operation in free}
         ways: dict[Mechanism, Estimates] = {}
         able: dict[Mechanism, set[str]] = {
@@ -175,6 +176,7 @@ class PromptBatchingPass:
                 operation.id
                 for operation in free
                 if why_no_batch(operation, calls[operation.id], limits.get(operation.metadata.provider_name)) is None
+                and may_be_worth_waiting(live.cost_usd(operation.id))
             },
         }
         for mechanism, names in able.items():

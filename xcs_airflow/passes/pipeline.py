@@ -13,8 +13,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
 
-from xcs_airflow.cost.compute import platform_of
-from xcs_airflow.cost.estimate import Estimator
+from xcs_airflow.cost.compute import Platform, platform_of
+from xcs_airflow.cost.estimate import Anywhere, Estimator
 from xcs_airflow.cost.figures import GraphEstimate, OperationEstimate
 from xcs_airflow.cost.prices import PriceBook
 from xcs_airflow.cost.profile import PipelineProfile
@@ -54,11 +54,22 @@ class Observer(Protocol):
 
 
 class Estimates:
-    """An estimate, by operation."""
+    """An estimate, by operation.
 
-    def __init__(self, whole: GraphEstimate) -> None:
-        self.whole = whole
-        self._by_id = {entry.operation: entry for entry in whole.operations}
+    Args:
+        anywhere: What a run does wherever it runs.
+        platform: Where it runs; None when that is not known.
+    """
+
+    def __init__(self, anywhere: Anywhere, platform: Platform | None) -> None:
+        self.anywhere = anywhere
+        self._platform = platform
+        self._by_id = {entry.operation: entry for entry in anywhere.figures.operations}
+
+    @property
+    def whole(self) -> GraphEstimate:
+        """That of the run; it is played through when this is asked for the first time."""
+        return self.anywhere.on(self._platform)
 
     def __getitem__(self, operation_id: str) -> OperationEstimate:
         return self._by_id[operation_id]
@@ -140,8 +151,9 @@ class PassContext:
         for known, estimates in self._known:
             if known is graph:
                 return estimates
-        figures = self._estimator.estimate(graph, platform_of(self.target))
-        estimates = next((estimates for _, estimates in self._known if estimates.whole is figures), None) or Estimates(figures)
+        anywhere = self._estimator.anywhere(graph)
+        same = (estimates for _, estimates in self._known if estimates.anywhere is anywhere)
+        estimates = next(same, None) or Estimates(anywhere, platform_of(self.target))
         self._known.append((graph, estimates))
         return estimates
 
