@@ -16,7 +16,6 @@ from pydantic import Field, model_validator
 
 from xcs_airflow.values import Frozen
 
-
 _MANY = 10
 """Of so many calls one is expected to take as long as the 90th percentile."""
 
