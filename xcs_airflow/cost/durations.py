@@ -156,13 +156,17 @@ def makespan(order: TaskOrder, tasks: Mapping[int, TaskTimes], platform: Platfor
     low, expected, high = (
         simulate(
             order,
-            {task: replace(times.ends[end], start_s=starts_s[task][end], rank=ranks.get(task, 0.0)) for task, times in tasks.items()},
+            {task: _started(times.ends[end], starts_s[task][end], ranks.get(task, 0.0)) for task, times in tasks.items()},
             limits,
             places,
         ).makespan_s
         for end in range(3)
     )
     return Figure(low=min(low, expected), expected=expected, high=max(expected, high))
+
+
+def _started(work: Work, start_s: float, rank: float) -> Work:
+    return Work(work.stages, work.shards, work.waits_s, start_s, rank)
 
 
 def _ranks(order: TaskOrder, tasks: Mapping[int, TaskTimes], starts_s: Mapping[int, tuple[float, float, float]]) -> dict[int, float]:

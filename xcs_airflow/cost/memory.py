@@ -14,9 +14,14 @@ from xcs_airflow.ir.llm_ops import LLMOperation
 from xcs_airflow.ir.operation import Operation
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from xcs_airflow.cost.assumptions import Use
     from xcs_airflow.cost.flow import Result
+    from xcs_airflow.cost.prices import PriceBook
+    from xcs_airflow.cost.profile import PipelineProfile
     from xcs_airflow.cost.work import OperationWork
+    from xcs_airflow.manifest import ParameterSpec
 
 COUNTED = ("func", "inputs", "map_over", "collect", "pure", "items", "distinct_items", "timeout_s", "when", "code")
 """The fields of every operation from which its work is computed."""
@@ -61,16 +66,21 @@ class Memory:
 
     def __init__(self) -> None:
         self._about: tuple[object, ...] = ()
+        self._is_profiled = False
         self._known: dict[tuple[str, tuple[object, ...]], _Known] = {}
 
-    def begin(self, *about: object) -> None:
+    def begin(self, parameters: Sequence[ParameterSpec], prices: PriceBook, profile: PipelineProfile | None) -> None:
         """An estimate begins.
 
         Args:
-            about: All that figures depend on besides operations.
+            parameters: The graph's.
+            prices: The price book.
+            profile: What earlier runs measured; None when nothing was.
         """
+        about = (parameters, prices, profile)
         if self._about != about:
             self._about = about
+            self._is_profiled = profile is not None
             self._known.clear()
 
     def find(self, operation: Operation, reads: tuple[Result | None, ...]) -> Found | None:
@@ -80,7 +90,7 @@ class Memory:
             operation: Whose work.
             reads: What flows into it.
         """
-        key = (operation.id, _how(operation))
+        key = (operation.id, self._how(operation))
         known = self._known.get(key)
         # Copies of an operation share the fields that did not change, and nothing is quicker than to see that.
         if known is None or not all(map(is_, known.fields, _fields(operation))) or known.reads != reads:
@@ -99,22 +109,26 @@ class Memory:
             reads: What flowed into it.
             found: What was computed from it.
         """
-        self._known[operation.id, _how(operation)] = _Known(_fields(operation), reads, found)
+        self._known[operation.id, self._how(operation)] = _Known(_fields(operation), reads, found)
+
+    def _how(self, operation: Operation) -> tuple[object, ...]:
+        """What matters of how calls are made.
+
+        Only calls about many items may repeat each other, unless earlier runs filled the cache, and only those that begin alike may find
+        something in a prompt cache, which depends on all of it.
+        """
+        if not isinstance(operation, LLMOperation):
+            return ()
+        is_cached = operation.cache is not None and (operation.is_mapped or self._is_profiled)
+        how: tuple[object, ...] = (is_cached, goes_through_batch_api(operation), operation.items_per_request)
+        if is_local(operation):
+            how = (*how, operation.resources)
+        if operation.is_mapped and operation.prompt is not None:
+            in_flight = None if operation.batch is None else operation.batch.in_flight
+            how = (*how, in_flight, operation.shards, operation.prefix)
+        return how
 
 
 def _fields(operation: Operation) -> tuple[object, ...]:
     fields: tuple[object, ...] = (_fields_of_calls if isinstance(operation, LLMOperation) else _fields_of_functions)(operation)
     return fields
-
-
-def _how(operation: Operation) -> tuple[object, ...]:
-    """What matters of how calls are made: only those that begin alike may find something in a prompt cache, which depends on all of it."""
-    if not isinstance(operation, LLMOperation):
-        return ()
-    how: tuple[object, ...] = (operation.cache is not None, goes_through_batch_api(operation), operation.items_per_request)
-    if is_local(operation):
-        how = (*how, operation.resources)
-    if operation.is_mapped and operation.prompt is not None:
-        in_flight = None if operation.batch is None else operation.batch.in_flight
-        how = (*how, in_flight, operation.shards, operation.prefix)
-    return how

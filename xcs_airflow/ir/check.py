@@ -36,13 +36,13 @@ def verify(graph: Graph, *, also_known: frozenset[str] = frozenset(), sound: Gra
     parameters = {spec.name for spec in graph.parameters}
     findings = list(_check_unique(graph))
     sound = None if sound is None or sound.parameters != graph.parameters else sound
-    known = _same(graph, sound)
     is_whole = sound is not None and all(operation.id in ids for operation in sound)
     for operation in graph:
-        if operation.id not in known:
+        known = sound[operation.id] if sound is not None and operation.id in sound else None
+        if operation is not known:
             for rule in OPERATION_RULES:
                 findings.extend(rule(operation))
-        if operation.id not in known or not is_whole:
+        if not is_whole or known is None or not _reads_the_same(operation, known):
             findings.extend(_check_references(operation, ids, parameters))
     findings.extend(_check_output(graph, ids, parameters))
     findings.extend(_check_schedule(graph))
@@ -51,21 +51,16 @@ def verify(graph: Graph, *, also_known: frozenset[str] = frozenset(), sound: Gra
     return findings
 
 
-def _same(graph: Graph, sound: Graph | None) -> set[str]:
-    """The ids of the operations that were looked at before."""
-    return set() if sound is None else {op.id for op in graph if op.id in sound and sound[op.id] is op}
-
-
 def _is_wired_as(graph: Graph, sound: Graph) -> bool:
     """Whether operations of the same names read the same, so that their order and collections are the same."""
     return all(
-        op.id in sound
-        and op.inputs is (old := sound[op.id]).inputs
-        and op.when is old.when
-        and op.map_over == old.map_over
-        and op.collect == old.collect
+        op.id in sound and _reads_the_same(op, old := sound[op.id]) and op.map_over == old.map_over and op.collect == old.collect
         for op in graph
     )
+
+
+def _reads_the_same(operation: Operation, known: Operation) -> bool:
+    return operation.inputs is known.inputs and operation.when is known.when
 
 
 def check(graph: Graph) -> Graph:

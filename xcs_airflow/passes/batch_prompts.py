@@ -283,17 +283,18 @@ class PromptBatchingPass:
     ) -> None:
         after = context.estimate(result)
         group_of = {operation.id: group for group in groups for operation in group}
+        sums = {group[0].id: _sum_of(group, after) for group in groups}
         for old in open_calls:
             new, group = result[old.id], group_of.get(old.id)
             if group is not None:
-                reason = _made(new, group, after)
+                reason = _made(new, group, sums[group[0].id].calls)
             else:
                 reason = _why_not(old) or "no other call that may share its task waits at the same time"
             if (new.shards or 1) > 1:
                 reason += f"; its items are spread over {new.shards} shards"
             choice = facts.choices.get(old.id)
             reason = "; ".join([reason, *(choice.reasons if choice is not None else ())])
-            takes_s = sum(after[member.id].duration_s.expected for member in group or (old,))
+            takes_s = after[old.id].duration_s.expected if group is None else sums[group[0].id].seconds
             is_timed = new is not old and (old.is_mapped or facts.is_batch(old))
             saved = facts.estimates[old.id].duration_s.expected - takes_s if is_timed else None
             before_usd, after_usd = facts.estimates.cost_usd(old.id), after.cost_usd(old.id)
@@ -340,19 +341,37 @@ def _why_alone(operation: LLMOperation) -> str | None:
     return "a local model computes where others wait, so calls in flight win nothing" if is_local(operation) else None
 
 
-def _made(operation: Operation, group: Group, after: Estimates) -> str:
+class _Sum(NamedTuple):
+    """What the operations of a group do together.
+
+    Attributes:
+        calls: How many calls they make.
+        seconds: How long these take, as expected.
+    """
+
+    calls: int
+    seconds: float
+
+
+def _sum_of(group: Group, after: Estimates) -> _Sum:
+    entries = [after[member.id] for member in group]
+    return _Sum(sum(entry.calls for entry in entries), sum(entry.duration_s.expected for entry in entries))
+
+
+def _made(operation: Operation, group: Group, calls: int) -> str:
     """How the calls of a group are made, in words."""
     batch = operation.batch if isinstance(operation, LLMOperation) else None
-    calls, provider = sum(after[member.id].calls for member in group), group[0].metadata.provider_name
+    provider = group[0].metadata.provider_name
     reason = f"{calls:,} independent calls to {provider}, up to {batch.in_flight if batch else 1} in flight"
     if batch is not None and batch.mechanism == "packed":
         reason += f", each about up to {batch.pack_size} items"
     if batch is not None and batch.mechanism == "provider_batch":
         reason = f"{calls:,} requests through the batch API of {provider}, which the deadline allows"
-    others = [f"%{member.id}" for member in group if member.id != operation.id]
-    if not others:
+    if len(group) == 1:
         return reason
-    shown = ", ".join(others[:_LONGEST_LIST]) + (f" and {len(others) - _LONGEST_LIST} more" if len(others) > _LONGEST_LIST else "")
+    others = [f"%{member.id}" for member in group[: _LONGEST_LIST + 1] if member.id != operation.id][:_LONGEST_LIST]
+    more = len(group) - 1 - _LONGEST_LIST
+    shown = ", ".join(others) + (f" and {more} more" if more > 0 else "")
     return f"{reason}, in one task with {shown}"
 
 

@@ -68,6 +68,7 @@ class PlaceOnHardware:
         decided = {decision.operation for decision in graph.decisions if decision.pass_name == type(self).__name__}
         mixed, worked_s = _mixed(graph), _worked_s(asking, context.estimate(graph))
         told: set[tuple[str, str]] = set()
+        calls: dict[tuple[tuple[str, str], int | None], tuple[Place, Place, str]] = {}
         placed: dict[str, Operation] = {}
         for operation in (each for each in asking if each.id not in decided):
             rule, reason = _MODELS if is_local(operation) else _CALLS, _why_not(operation, platform, mixed)
@@ -75,11 +76,14 @@ class PlaceOnHardware:
                 context.decide(self, operation.id, reason, applied=False, rule=rule)
                 continue
             task = task_key(operation)
-            now = _place(operation, operation.resources, worked_s.get(task, 0.0), platform)
             if is_local(operation):
+                now = _place(operation, operation.resources, worked_s.get(task, 0.0), platform)
                 best, reason = _for_model(operation, now, worked_s[task], platform, policy)
             else:
-                best, reason = _for_calls(operation, worked_s.get(task, 0.0), platform)
+                key = (task, operation.shards)  # all calls of a task had the default and get the same
+                if key not in calls:
+                    calls[key] = _for_calls(operation, worked_s.get(task, 0.0), platform)
+                now, best, reason = calls[key]
             is_new = best.resources != operation.resources
             # The first operation of a task speaks for all of them, so that sums over decisions are right.
             saved = _saved(now, best) if is_new and task in worked_s and task not in told else None
@@ -135,12 +139,13 @@ def _place(operation: LLMOperation, resources: Resources, seconds: float, platfo
     return Place(resources, cost.expected * shards if cost.is_complete else None, platform.start_of(resources).expected + seconds)
 
 
-def _for_calls(operation: LLMOperation, seconds: float, platform: Platform) -> tuple[Place, str]:
-    """The smallest size, which is enough for calls that wait."""
+def _for_calls(operation: LLMOperation, seconds: float, platform: Platform) -> tuple[Place, Place, str]:
+    """Where calls are now, the smallest size, which is enough for calls that wait, and why."""
+    now = _place(operation, operation.resources, seconds, platform)
     least = platform.sizes[0]
     smallest = Resources(cpu=least.cpu, memory_mib=least.memory_mib[0])
     reason = f"its calls wait and do not compute: {shown(smallest)} is the smallest size, and no GPU helps"
-    return _place(operation, smallest, seconds, platform), reason
+    return now, _place(operation, smallest, seconds, platform), reason
 
 
 def _for_model(operation: LLMOperation, now: Place, seconds: float, platform: Platform, policy: PipelinePolicy) -> tuple[Place, str]:
