@@ -30,6 +30,8 @@ _FORMS: dict[type, Callable[[Any], str]] = {
 
 # What editors and diff tools take for line ends or hide, and what UTF-8 cannot hold.
 _TROUBLESOME = re.compile("[\x7f-\xa0\u2028\u2029\ufeff\ud800-\udfff]")
+_DELETE = "\x7f"
+"""The only one of them in ASCII, where most documents have none."""
 
 
 class DocumentError(ValueError):
@@ -58,7 +60,10 @@ def canonical_json(value: object) -> str:
 
 def pretty_json(value: object) -> str:
     """The reviewed text form of a JSON value: sorted keys, two spaces, a final newline, no escapes but the needed ones."""
-    return _TROUBLESOME.sub(lambda match: f"\\u{ord(match[0]):04x}", _indented(value, "\n")) + "\n"
+    text = _indented(value, "\n")
+    if not text.isascii() or _DELETE in text:
+        text = _TROUBLESOME.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return f"{text}\n"
 
 
 def _indented(value: object, line: str) -> str:
