@@ -50,6 +50,13 @@ class TaskOrder:
         """The tasks that one waits for."""
         return self._graph.predecessor_indices(task)
 
+    def levels(self) -> dict[int, int]:
+        """For every task, how many the longest chain before it has."""
+        level: dict[int, int] = {}
+        for task in self.tasks:
+            level[task] = max((level[other] + 1 for other in self.before(task)), default=0)
+        return level
+
     def _refuse(self, operations: Sequence[Operation], tasks: Sequence[int]) -> None:
         members = [next(operation for operation in operations if self.task_of[operation.id] == task) for task in tasks]
         cycle = " -> ".join(f"the task of {operation.id}" for operation in [*members, members[0]])

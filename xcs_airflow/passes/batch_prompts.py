@@ -283,18 +283,19 @@ class PromptBatchingPass:
     ) -> None:
         after = context.estimate(result)
         group_of = {operation.id: group for group in groups for operation in group}
-        sums = {group[0].id: _sum_of(group, after) for group in groups}
+        calls = {group[0].id: sum(after[member.id].calls for member in group) for group in groups}
+        seconds = {group[0].id: sum(after[member.id].duration_s.expected for member in group) for group in groups}
         for old in open_calls:
             new, group = result[old.id], group_of.get(old.id)
             if group is not None:
-                reason = _made(new, group, sums[group[0].id].calls)
+                reason = _made(new, group, calls[group[0].id])
             else:
                 reason = _why_not(old) or "no other call that may share its task waits at the same time"
             if (new.shards or 1) > 1:
                 reason += f"; its items are spread over {new.shards} shards"
             choice = facts.choices.get(old.id)
             reason = "; ".join([reason, *(choice.reasons if choice is not None else ())])
-            takes_s = after[old.id].duration_s.expected if group is None else sums[group[0].id].seconds
+            takes_s = after[old.id].duration_s.expected if group is None else seconds[group[0].id]
             is_timed = new is not old and (old.is_mapped or facts.is_batch(old))
             saved = facts.estimates[old.id].duration_s.expected - takes_s if is_timed else None
             before_usd, after_usd = facts.estimates.cost_usd(old.id), after.cost_usd(old.id)
@@ -341,23 +342,6 @@ def _why_alone(operation: LLMOperation) -> str | None:
     return "a local model computes where others wait, so calls in flight win nothing" if is_local(operation) else None
 
 
-class _Sum(NamedTuple):
-    """What the operations of a group do together.
-
-    Attributes:
-        calls: How many calls they make.
-        seconds: How long these take, as expected.
-    """
-
-    calls: int
-    seconds: float
-
-
-def _sum_of(group: Group, after: Estimates) -> _Sum:
-    entries = [after[member.id] for member in group]
-    return _Sum(sum(entry.calls for entry in entries), sum(entry.duration_s.expected for entry in entries))
-
-
 def _made(operation: Operation, group: Group, calls: int) -> str:
     """How the calls of a group are made, in words."""
     batch = operation.batch if isinstance(operation, LLMOperation) else None
@@ -391,9 +375,7 @@ def _lot(operation: LLMOperation, facts: _Facts, apart: tuple[str, ...]) -> _Lot
 
 def _levels(graph: Graph) -> dict[str, int]:
     order = TaskOrder(graph.operations)
-    level: dict[int, int] = {}
-    for task in order.tasks:
-        level[task] = max((level[other] + 1 for other in order.before(task)), default=0)
+    level = order.levels()
     return {name: level[task] for name, task in order.task_of.items()}
 
 

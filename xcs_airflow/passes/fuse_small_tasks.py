@@ -123,9 +123,7 @@ def _why_not(operation: Operation) -> str:
 def _tasks(graph: Graph) -> list[Members]:
     """The operations of every task: those that come after fewer tasks first, and else in the order of the graph."""
     order = TaskOrder(graph.operations)
-    level: dict[int, int] = {}
-    for task in order.tasks:
-        level[task] = max((level[other] + 1 for other in order.before(task)), default=0)
+    level = order.levels()
     members: dict[int, list[Operation]] = {}
     for operation in graph:
         members.setdefault(order.task_of[operation.id], []).append(operation)
