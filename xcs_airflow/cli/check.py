@@ -20,6 +20,7 @@ from xcs_airflow.cli.console import (
     show_json,
 )
 from xcs_airflow.exporting.image import Image
+from xcs_airflow.garbage import GRAPHS, collected_seldom
 
 if TYPE_CHECKING:
     from xcs_airflow.exporting.settings import ProjectSettings
@@ -77,6 +78,7 @@ def check(
     return exit_code(found.findings)
 
 
+@collected_seldom(GRAPHS)
 def _check(source: stages.Source, targets: Sequence[str], settings: ProjectSettings, found: stages.Collector) -> dict[str, object]:
     from xcs_airflow.plan.gates import gate  # noqa: PLC0415
 

@@ -16,6 +16,7 @@ from xcs_airflow.cli import stages
 from xcs_airflow.cli.console import Command, format_option, prices_option, profile_option, progress, show, show_findings, show_json
 from xcs_airflow.cli.stages import Rendered
 from xcs_airflow.errors import ExportError, Finding
+from xcs_airflow.garbage import GRAPHS, collected_seldom
 
 if TYPE_CHECKING:
     from xcs_airflow.exporting.settings import ProjectSettings
@@ -85,6 +86,7 @@ def main() -> None:
     export(prog_name="xcs-export")
 
 
+@collected_seldom(GRAPHS)
 def _render_all(
     specs: Sequence[str], targets: Sequence[str], settings: ProjectSettings, prices: str | None, profile: Path | None
 ) -> list[Rendered]:
