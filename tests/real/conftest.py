@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -89,8 +90,17 @@ def run_of(fast_folder, counting, workers):
 @pytest.fixture(scope="module")
 def s3():
     """A maker of empty buckets in moto's S3, and the variables that lead there."""
-    from moto.server import ThreadedMotoServer  # noqa: PLC0415  # a second, which few tests need
+    from moto.s3.responses import S3Response  # noqa: PLC0415  # a second, which few tests need
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415
 
+    put, one_at_a_time = S3Response.put_object, threading.Lock()
+
+    def put_alone(response):
+        """S3 looks at a condition and writes in one step; moto does so in two, between which another thread may write."""
+        with one_at_a_time:
+            return put(response)
+
+    S3Response.put_object = put_alone
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     url = "http://{}:{}".format(*server.get_host_and_port())
@@ -103,6 +113,7 @@ def s3():
     keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_REGION": "us-east-1"}
     yield {**keys, "AWS_ENDPOINT_URL": url}, make
     server.stop()
+    S3Response.put_object = put
 
 
 @pytest.fixture(scope="module")
