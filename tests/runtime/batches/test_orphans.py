@@ -10,8 +10,8 @@ from xcs_airflow.runtime.batches import submitting
 from xcs_airflow.runtime.batches.documents import CLASSES
 from xcs_airflow.runtime.models import anthropic_batches, openai_batches
 
+from .dialects import Anthropic, OpenAI
 from .lab import LONG_AGO_S
-from .server import Anthropic, OpenAI
 
 
 @pytest.mark.parametrize("fault", ["lost", "torn"])

@@ -6,8 +6,8 @@ import pytest
 
 from xcs_airflow.errors import ModelError
 
+from .fates import BILLED
 from .lab import A_DAY_S
-from .server import BILLED
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from xcs_airflow.errors import ModelError, ModelUnavailableError
 
+from .fates import BILLED, FATES, prompt_of
 from .lab import LONG_AGO_S, Lab
-from .server import BILLED, FATES, prompt_of, serving
+from .server import serving
 
 GOOD = {"succeeded", "twice"}
 CLASS = {
