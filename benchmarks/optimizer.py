@@ -142,12 +142,7 @@ def _profiled(size: Size, models: Models, known: Known) -> list[Outcome]:
 
 
 def _outcome(plan: CloudGraph, models: Models) -> Outcome:
-    """Run a plan; once more when it did not take what it should have, for the machine is shared, and the quicker of both counts."""
-    outcome = Outcome(expected(plan), run(plan, models))
-    if outcome.seconds_error <= MOST_SECONDS_OFF:
-        return outcome
-    say(f"  it took {outcome.measured.whole.seconds:.1f} s where {outcome.expected.seconds:.1f} s were expected; once more")
-    return min(outcome, Outcome(outcome.expected, run(plan, models)), key=lambda each: each.measured.whole.seconds)
+    return Outcome(expected(plan), run(plan, models))
 
 
 def _figures(part: Part) -> str:
