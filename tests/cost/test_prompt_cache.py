@@ -53,6 +53,8 @@ def test_calls_that_begin_together_do_not_see_what_each_writes():
         ("anthropic/claude-sonnet-4-5", 1024),
         ("anthropic/claude-haiku-4-5", 4096),
         ("anthropic/claude-opus-4-6", 4096),
+        ("anthropic/claude-opus-4-8", 1024),
+        ("anthropic/claude-opus-5", 512),
     ],
 )
 def test_a_prefix_below_the_providers_minimum_is_ignored(model, least):
