@@ -167,3 +167,29 @@ def test_a_pipeline_in_a_script_runs_but_has_no_graph(write):
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
 
     assert done.stdout.splitlines() == ["[41, 1]", "XCS105 script.py:9", "XCS105 script.py:9"]
+
+
+@pytest.mark.parametrize(
+    ("weights", "optimize", "hour_usd"),
+    [
+        ({"cost": 1, "latency": 20}, "balanced", 20),
+        ({"cost": 2, "latency": 1}, "balanced", 0.5),
+        ({"cost": 1}, "cost", 1),
+        ({"latency": 3}, "latency", 1),
+    ],
+)
+def test_weights_say_what_an_hour_is_worth(weights, optimize, hour_usd):
+    def flow():
+        return 1
+
+    policy = pipeline(optimize=weights)(flow).policy
+    assert (policy.optimize, float(policy.hour_usd)) == (optimize, hour_usd)
+
+
+@pytest.mark.parametrize("weights", [{"cost": 1, "speed": 2}, {"cost": -1, "latency": 1}, {"cost": "much"}])
+def test_weights_that_are_none_are_refused(weights):
+    def flow():
+        return 1
+
+    with pytest.raises(TraceError, match="weights are numbers for cost and latency"):
+        pipeline(optimize=weights)(flow)

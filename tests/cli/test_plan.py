@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 
 import jsonschema
 import pytest
 
+from xcs_airflow.ir.graph import Decision
 from xcs_airflow.plan import json_schema
+from xcs_airflow.plan.text import savings
 
 
 def test_the_plan_is_printed(run_xcs):
@@ -83,3 +86,24 @@ def test_a_missing_price_is_the_first_thing_said(run_xcs, project):
     rates = {"input_per_million_usd": "1", "output_per_million_usd": "2"}
     (project / "prices.json").write_text(json.dumps({"source": "contract", "as_of": "2026-11-01", "models": {"acme/nobody-knows": rates}}))
     assert "at least" not in run_xcs("plan", "pipeline.py", "--prices", "prices.json").stdout
+
+
+def test_the_frontier_is_printed_and_written_as_json(run_xcs):
+    result = run_xcs("plan", "pipeline.py:triage", "--frontier")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[2].split()[-3:] == ["what", "to", "write"]
+    document = json.loads(run_xcs("plan", "pipeline.py:triage", "--frontier", "--format", "json").stdout)
+    assert document["pipeline"] == "triage"
+    assert len(document["plans"]) == len(result.stdout.splitlines()) - 3
+
+
+@pytest.mark.parametrize("flags", [("--max-cost", "1"), ("--no-passes",), ("--target", "plain")])
+def test_what_a_frontier_cannot_heed_is_refused(run_xcs, flags):
+    result = run_xcs("plan", "pipeline.py:triage", "--frontier", *flags)
+    assert result.exit_code == 2
+    assert "leave" in result.stderr
+
+
+def test_a_traded_amount_is_said_as_one():
+    spent = Decision(pass_name="p", operation="a", action="applied", reason="r", saves_usd=Decimal("-0.5"), saves_s=60)
+    assert savings([spent]) == "; saves 1 min; takes 0.5000 USD more"

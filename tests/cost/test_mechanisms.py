@@ -209,3 +209,12 @@ def test_what_the_author_chose_stays():
 def test_choosing_again_changes_nothing():
     once = optimised(ask("a", max_pack=5), ask("b", "a"), deadline_s=2 * DAY)
     assert LLMGraphEnhancer(passes=[PromptBatchingPass()]).enhance(once) == once
+
+
+def test_what_is_decided_already_counts_for_the_budget_too():
+    """A budget is for all calls of a run, also for those whose author said how they are made."""
+    decided = ask("b", batch=BatchPolicy(group="b", in_flight=4))
+    few = {"optimize": "latency", "deadline_s": 2 * DAY}
+    alone = estimate(optimised(ask(), **few)).cost_usd.expected
+    assert mechanisms(optimised(ask(), **few, budget_usd=alone))["a"] == "concurrent"
+    assert mechanisms(optimised(ask(), decided, **few, budget_usd=alone))["a"] == "provider_batch"

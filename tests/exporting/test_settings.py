@@ -120,3 +120,23 @@ def test_the_requirements_file_is_read_into_the_image(project, monkeypatch):
 )
 def test_files_are_told_from_modules(spec, expected):
     assert is_file_spec(spec) is expected
+
+
+def test_what_providers_allow_is_read(project):
+    (project / "pyproject.toml").write_text("[tool.xcs.limits.openai]\nrequests_per_minute = 500\ntokens_per_minute = 200000\n")
+    limit = load_settings(project, {}).limits["openai"]
+    assert (limit.requests_per_minute, limit.tokens_per_minute) == (500, 200_000)
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        ("", "neither requests_per_minute nor tokens_per_minute"),
+        ("per_minute = 5", "no setting"),
+        ("requests_per_minute = 0", "greater than 0"),
+    ],
+)
+def test_limits_that_say_nothing_or_nonsense_are_refused(project, table, reason):
+    (project / "pyproject.toml").write_text(f"[tool.xcs.limits.openai]\n{table}\n")
+    with pytest.raises(ConfigError, match=reason):
+        load_settings(project, {})

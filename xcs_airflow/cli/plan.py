@@ -79,6 +79,8 @@ def plan(  # noqa: PLR0913  # one for each option
     if is_frontier:
         if target is not None:
             raise click.UsageError("--frontier looks at all targets alike: leave --target out")
+        if max_cost is not None or not is_optimised:
+            raise click.UsageError("--frontier compares optimised plans, whatever they cost: leave --max-cost and --no-passes out")
         with progress() as report:
             report(f"planning {spec} in several ways")
             source = stages.Source(spec, prices or settings.prices, stages.profile_place(profile, settings), settings.limits)

@@ -81,7 +81,11 @@ def consider(
 
 
 def choose(
-    considered: Sequence[Considered], ordered: Sequence[Operation], seconds: Mapping[str, float], policy: PipelinePolicy
+    considered: Sequence[Considered],
+    ordered: Sequence[Operation],
+    seconds: Mapping[str, float],
+    policy: PipelinePolicy,
+    decided_usd: Decimal = Decimal(0),
 ) -> dict[str, Choice]:
     """The way for every operation, by its id.
 
@@ -94,6 +98,7 @@ def choose(
         ordered: Every operation of the graph, each after all it reads.
         seconds: How long each is expected to take as it is.
         policy: Objective, budget and deadline.
+        decided_usd: What all other calls of a run cost.
     """
     ways = Ways(ordered, seconds)
     chosen = {item.operation.id: Choice(item.live, item.reasons) for item in considered}
@@ -104,7 +109,7 @@ def choose(
     for cluster in sorted(clusters.values(), key=lambda items: -sum(_saving(item, _best(item, policy)) for item in items)):
         _decide(cluster, {item.operation.id: _best(item, policy) for item in cluster}, ways, chosen, policy)
     if policy.budget_usd is not None:
-        _keep_to_the_budget(considered, ways, chosen, policy, policy.budget_usd)
+        _keep_to_the_budget(considered, ways, chosen, policy, policy.budget_usd - decided_usd)
     return chosen
 
 
@@ -151,7 +156,7 @@ def _why_not(other: Option, best: Option, policy: PipelinePolicy) -> str:
 
 
 def _keep_to_the_budget(
-    considered: Sequence[Considered], ways: Ways, chosen: dict[str, Choice], policy: PipelinePolicy, budget: Decimal
+    considered: Sequence[Considered], ways: Ways, chosen: dict[str, Choice], policy: PipelinePolicy, left_usd: Decimal
 ) -> None:
     total = sum((choice.option.usd or Decimal(0) for choice in chosen.values()), Decimal(0))
     cheaper = [
@@ -161,7 +166,7 @@ def _keep_to_the_budget(
         if other.usd is not None and (saved := (chosen[item.operation.id].option.usd or Decimal(0)) - other.usd) > 0
     ]
     for _, saved, item, other in sorted(cheaper, key=lambda entry: (-entry[0], entry[2].operation.id)):
-        if total <= budget:
+        if total <= left_usd:
             return
         name, known = item.operation.id, chosen[item.operation.id]
         if known.option != item.live:
@@ -169,6 +174,7 @@ def _keep_to_the_budget(
         if policy.deadline_s is not None and ways.through([name], other.worst_s) > policy.deadline_s:
             continue
         others = [reason for reason in known.reasons if not reason.startswith(f"{NOT[other.mechanism]}:")]
-        chosen[name] = Choice(other, (*others, f"as requests of their own the calls would not keep to the budget of {budget:f} USD"))
+        reason = f"as requests of their own the calls would not keep to the budget of {policy.budget_usd:f} USD"
+        chosen[name] = Choice(other, (*others, reason))
         ways.settle([name], other.worst_s)
         total -= saved

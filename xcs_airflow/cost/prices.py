@@ -248,7 +248,7 @@ def read_price_file(path: Path) -> PriceFile:
     except OSError as error:
         raise PlanError.because("XCS403", file=path, reason=error.strerror or str(error)) from None
     except DocumentError as error:
-        raise PlanError.because("XCS403", file=path, reason=CODES[error.code].message.format_map(error.facts)) from None
+        raise PlanError.because("XCS403", file=path, reason=why_unreadable(error)) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PlanError.because("XCS403", file=path, reason=str(error)) from None
     try:
@@ -257,6 +257,11 @@ def read_price_file(path: Path) -> PriceFile:
         details = error.errors(include_url=False, include_context=False)
         reasons = [f"{'.'.join(map(str, detail['loc'])) or 'the document'}: {detail['msg']}" for detail in details]
         raise PlanError([Finding.of("XCS403", file=path, reason=reason) for reason in reasons]) from None
+
+
+def why_unreadable(error: DocumentError) -> str:
+    """Why a document that is no graph was refused."""
+    return str(error.facts.get("reason") or CODES[error.code].message.format_map(error.facts))
 
 
 def _parsed(path: Path) -> Any:

@@ -18,7 +18,8 @@ from pydantic import Field, ValidationError, field_validator
 from xcs_airflow.canonical import DocumentError, canonical_json, digest, load_json, pretty_json
 from xcs_airflow.cost.distribution import Distribution
 from xcs_airflow.cost.figures import Figure, Money
-from xcs_airflow.errors import CODES, Finding, PlanError
+from xcs_airflow.cost.prices import why_unreadable
+from xcs_airflow.errors import Finding, PlanError
 from xcs_airflow.values import Frozen
 
 PROFILE_VERSION: Literal[1] = 1
@@ -173,7 +174,7 @@ class Profile(Frozen):
         except OSError as error:
             reasons = [error.strerror or str(error)]
         except DocumentError as error:
-            reasons = [CODES[error.code].message.format_map(error.facts)]
+            reasons = [why_unreadable(error)]
         except ValidationError as error:
             details = error.errors(include_url=False, include_context=False)
             reasons = [f"{'.'.join(map(str, detail['loc'])) or 'the document'}: {detail['msg']}" for detail in details]

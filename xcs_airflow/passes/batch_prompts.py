@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import count
 from math import ceil
 from typing import NamedTuple
@@ -108,11 +109,10 @@ class PromptBatchingPass:
     batches along the longest way. The pipeline's objective, budget and deadline decide by expected cost and time; the plainest way
     wins a tie. What the author chose stays.
 
-    Operations share a task when
-    they ask the same provider from the same kind of process under the same condition, come after equally many tasks, and, if
-    they are mapped, iterate items of the same list in as many shards. How many shards a list has is fixed here, from the
-    expected calls, for all calls that iterate it, so that chains of them can depend shard by shard; shards given by hand for one
-    operation hold for the whole list.
+    Operations share a task when they ask the same provider from the same kind of process under the same condition, come after
+    equally many tasks, and, if they are mapped, iterate items of the same list in as many shards. How many shards a list has is
+    fixed here, from the expected calls, for all calls that iterate it, so that chains of them can depend shard by shard; shards
+    given by hand for one operation hold for the whole list.
 
     Where the policy prefers latency, mapped operations that fill all places in flight by themselves get a task of their own.
 
@@ -194,7 +194,10 @@ class PromptBatchingPass:
             for operation in free
         ]
         seconds = {operation.id: live[operation.id].duration_s.expected for operation in graph}
-        return choose(considered, toposort(graph), seconds, policy)
+        free_ids = {operation.id for operation in free}
+        others = (live.cost_usd(operation.id) for operation in graph if operation.id not in free_ids)
+        decided_usd = sum((usd for usd in others if usd is not None), Decimal(0))
+        return choose(considered, toposort(graph), seconds, policy, decided_usd)
 
     def _all_made(self, graph: Graph, ways: Mapping[str, Mechanism], context: PassContext) -> Estimates:
         """What a run is expected to do when some calls are made in a given way, each operation by itself."""

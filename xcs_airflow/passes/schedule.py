@@ -66,7 +66,8 @@ class Schedule:
         each = max(1, ceil(needed * self.headroom / shards))
         said = f"{members[0].metadata.provider_name} allows {_shown(limit)}, which keeps {needed:,.1f} calls of {latency_s:.2g} s in flight"
         is_fewer = each < policy.in_flight
-        change = f"{each} instead of {policy.in_flight} in each of {shards} shards" if is_fewer else f"{policy.in_flight} are not more"
+        where = f" in each of {shards} shards" if shards > 1 else ""
+        change = f"{each} instead of {policy.in_flight}{where}" if is_fewer else f"{policy.in_flight}{where} are not more"
         for member in members:
             context.decide(self, member.id, f"{said}: {change}", applied=is_fewer, rule=_RULE)
         return each if is_fewer else None

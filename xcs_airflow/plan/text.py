@@ -90,11 +90,13 @@ def printable(text: str) -> str:
 
 
 def savings(group: Sequence[Decision]) -> str:
-    """What decisions are expected to save together, as the end of a sentence; empty when nobody knows."""
+    """What decisions are expected to save together and what they trade for it, as the end of a sentence; empty when nobody knows."""
     money = [decision.saves_usd for decision in group if decision.saves_usd]
     time = [decision.saves_s for decision in group if decision.saves_s]
-    saved = [*([f"{usd(sum(money, Decimal(0)))} USD"] if money else []), *([seconds(sum(time))] if time else [])]
-    return f"; saves {' and '.join(saved)}" if saved else ""
+    saved_usd, saved_s = sum(money, Decimal(0)), sum(time)
+    shown = ((float(saved_usd), f"{usd(abs(saved_usd))} USD"), (saved_s, seconds(abs(saved_s))))
+    saved, traded = ([text for amount, text in shown if amount * sign > 0] for sign in (1, -1))
+    return (f"; saves {' and '.join(saved)}" if saved else "") + (f"; takes {' and '.join(traded)} more" if traded else "")
 
 
 def _head(plan: CloudGraph) -> Iterator[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Hashable
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
@@ -90,12 +90,12 @@ class Line:
             ModelError: The request was refused (XCS702), or would cost more than is left.
             ModelUnavailableError: There was no answer after the step's number of attempts (XCS703).
         """
-        is_primed = request.prefix is not None and request.prefix.prime
-        return self._in_turn(question, request, remaining) if is_primed else self._answered(question, request, remaining)
+        if request.prefix is not None and request.prefix.prime:
+            return self._in_turn(request.prefix.texts(request.messages), question, request, remaining)
+        return self._answered(question, request, remaining)
 
-    async def _in_turn(self, question: Question, request: ModelRequest, remaining: int) -> Reply:
+    async def _in_turn(self, prefix: Hashable, question: Question, request: ModelRequest, remaining: int) -> Reply:
         """An answer that finds in the provider's prompt cache what the first one wrote there, unless it is the first."""
-        prefix = None if request.prefix is None else request.prefix.texts(request.messages)
         async with self._priming.turn(prefix):
             if self.stopped is not None:
                 raise self.stopped
