@@ -1,13 +1,14 @@
 """One byte form for JSON, and a strict reader."""
 
 import json
+import re
 from enum import StrEnum
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xcs_airflow.canonical import DocumentError, canonical_json, digest, load_json, pretty_json
+from xcs_airflow.canonical import DocumentError, canonical_json, digest, load_json, pretty_document, pretty_json
 
 
 class Colour(StrEnum):
@@ -47,6 +48,19 @@ def test_the_pretty_form_is_what_json_writes_with_an_indent(value):
 )
 def test_the_pretty_form_takes_what_json_takes(value):
     assert pretty_json(value) == json.dumps(value, sort_keys=True, indent=2) + "\n"
+
+
+@given(st.dictionaries(st.text(), json_values, max_size=4))
+def test_a_document_reads_back_and_differs_from_the_pretty_form_in_exponents_only(value):
+    text, pretty = pretty_document(value), pretty_json(value)
+    assert load_json(text) == value
+    if not re.search(r"\de[-+]?\d", pretty):
+        assert text == pretty
+
+
+@pytest.mark.parametrize("value", [{"a": 10**30}, {"a": "\ud800"}, {"\ud800": [1, {"b": 2**64}]}])
+def test_a_document_takes_what_its_quick_writer_does_not(value):
+    assert pretty_document(value) == pretty_json(value)
 
 
 def test_key_order_does_not_change_the_digest():

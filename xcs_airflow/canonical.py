@@ -10,7 +10,6 @@ import json
 import re
 from collections.abc import Callable
 from itertools import accumulate
-from math import isfinite
 from typing import Any, NoReturn
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -18,15 +17,7 @@ MAX_DEPTH = 64
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode
 
-_LEAF = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
-_TEXT: Callable[[str], str] = json.encoder.encode_basestring
-_FORMS: dict[type, Callable[[Any], str]] = {
-    str: _TEXT,
-    int: repr,
-    float: lambda number: repr(number) if isfinite(number) else _LEAF(number),
-    bool: {True: "true", False: "false"}.__getitem__,
-    type(None): lambda _: "null",
-}
+_PRETTY = json.JSONEncoder(sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False).encode
 
 # What editors and diff tools take for line ends or hide, and what UTF-8 cannot hold.
 _TROUBLESOME = re.compile("[\x7f-\xa0\u2028\u2029\ufeff\ud800-\udfff]")
@@ -59,36 +50,35 @@ def canonical_json(value: object) -> str:
 
 
 def pretty_json(value: object) -> str:
-    """The reviewed text form of a JSON value: sorted keys, two spaces, a final newline, no escapes but the needed ones."""
-    text = _indented(value, "\n")
-    if not text.isascii() or _DELETE in text:
-        text = _TROUBLESOME.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
-    return f"{text}\n"
+    """The reviewed text form of a JSON value: sorted keys, two spaces, a final newline, no escapes but the needed ones.
+
+    Raises:
+        ValueError: The value holds NaN or an infinity.
+        TypeError: The value is not JSON.
+    """
+    return _without_hidden(f"{_PRETTY(value)}\n")
 
 
-def _indented(value: object, line: str) -> str:
-    """What `json.dumps` writes with sorted keys and an indent of two, in half its time: it has no quick encoder for indented text.
+def pretty_document(document: dict[str, Any]) -> str:
+    """The reviewed text form of a document, in a tenth of the time: that of `pretty_json`, but for 1e-7 and the like, here without a zero.
 
     Args:
-        value: A JSON value.
-        line: A line end and the indent of the line on which the value begins.
+        document: What pydantic dumped of a model that refuses NaN and infinities; here they would become null.
     """
-    deeper = f"{line}  "
-    if isinstance(value, dict):
-        parts = []
-        for key in sorted(value):
-            item = value[key]
-            form = _FORMS.get(type(item))
-            name = _TEXT(key) if isinstance(key, str) else f'"{_LEAF(key)}"'
-            parts.append(f"{name}: {_indented(item, deeper) if form is None else form(item)}")
-        return f"{{{deeper}{f',{deeper}'.join(parts)}{line}}}" if parts else "{}"
-    if isinstance(value, list | tuple):
-        parts = []
-        for item in value:
-            form = _FORMS.get(type(item))
-            parts.append(_indented(item, deeper) if form is None else form(item))
-        return f"[{deeper}{f',{deeper}'.join(parts)}{line}]" if parts else "[]"
-    return _LEAF(value)
+    import orjson  # noqa: PLC0415  # only who compiles writes documents
+
+    try:
+        text = orjson.dumps(document, option=orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
+    except orjson.JSONEncodeError:  # numbers of more than 64 bits, halves of surrogate pairs
+        return pretty_json(document)
+    return _without_hidden(text)
+
+
+def _without_hidden(text: str) -> str:
+    """A text with escapes for what editors and diff tools would not show."""
+    if text.isascii() and _DELETE not in text:
+        return text
+    return _TROUBLESOME.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def digest(value: object) -> str:

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 ANSWERS = 50_000
 """While a task asks: so many objects that are still there before the next look. Python's own 700 are passed by a few dozen answers."""
 
-GRAPHS = 1_000_000
-"""While a graph becomes a plan and files: what is made is there until the end, so every look would go through all of it."""
+GRAPHS = 100_000_000
+"""While a graph becomes a plan and files: what is made is there until the end, so a look would go through all of it and find nothing."""
 
 _LOCK = threading.Lock()
 _blocks = 0

@@ -11,9 +11,9 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from xcs_airflow.canonical import digest, pretty_json
+from xcs_airflow.canonical import digest, pretty_document
 from xcs_airflow.values import Frozen, Prompt, Value
 
 MANIFEST_VERSION: Literal[1] = 1
@@ -267,7 +267,32 @@ class Manifest(Frozen):
     @cached_property
     def _text(self) -> str:
         """Written once for all targets."""
-        return pretty_json(self.to_dict())
+        return pretty_document(self.to_dict())
+
+
+class TaskOutline(BaseModel):
+    """What a platform has to know of a task; its fields are those of `Task`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    kind: TaskKind = "run"
+    part_of: str | None = None
+    provider_batch: ProviderBatch | None = None
+    shards: int = 1
+    needs: tuple[str, ...] = ()
+
+
+class Outline(BaseModel):
+    """What a platform has to know of a manifest, read in a fraction of the time.
+
+    Attributes:
+        tasks: In an order that respects `needs`.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    tasks: tuple[TaskOutline, ...]
 
 
 def json_schema() -> dict[str, Any]:

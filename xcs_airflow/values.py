@@ -12,11 +12,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, JsonValue, Tag
 
+CHECKS = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+"""What values have in common: they are immutable, with no unknown fields and no numbers JSON cannot hold."""
+
 
 class Frozen(BaseModel):
     """A value: immutable, with no unknown fields and no numbers JSON cannot hold."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = CHECKS
 
 
 class Constant(Frozen):

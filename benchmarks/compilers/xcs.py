@@ -14,8 +14,9 @@ import sys
 import time
 from collections.abc import Iterable
 
+# What stages would import when they are reached.
 import xcs_airflow.passes
-import xcs_airflow.plan  # noqa: F401  # what stages would import when they are reached
+import xcs_airflow.plan  # noqa: F401
 from xcs_airflow.cli import stages
 from xcs_airflow.exporting.bundle import Bundle
 from xcs_airflow.exporting.image import Image

@@ -8,6 +8,7 @@ import pytest
 
 from xcs_airflow.errors import GraphError
 from xcs_airflow.ir import Graph, Operation, Ref, dependencies, toposort
+from xcs_airflow.ir.check import check
 from xcs_airflow.ir.graph import Decision
 
 
@@ -57,6 +58,26 @@ def test_the_digest_changes_with_what_is_computed(graph):
     first, *rest = graph
     changed = first.model_copy(update={"func": "pipeline:other"})
     assert graph.replace(operations=[changed, *rest]).digest() != graph.digest()
+
+
+def test_the_order_is_found_once_and_again_when_an_operation_was_added():
+    graph = Graph([op("b", "a"), op("a")])
+    first = graph.in_order()
+    assert [operation.id for operation in first] == ["a", "b"]
+    assert graph.in_order() is first
+    graph.add_operation(op("c", "b"))
+    assert [operation.id for operation in graph.in_order()] == ["a", "b", "c"]
+
+
+def test_what_was_found_to_be_sound_stays_so_until_it_changes(graph):
+    assert not graph.is_sound
+    assert check(graph).is_sound
+    assert graph.replace(decisions=[Decision(pass_name="P", operation="a", action="applied", reason="r")]).is_sound
+    assert not graph.replace(output=Ref(operation="nobody")).is_sound
+    graph.add_operation(op("late", "nobody"))
+    assert not graph.is_sound
+    with pytest.raises(GraphError, match="nobody"):
+        check(graph)
 
 
 def test_without_an_output_the_result_is_what_nobody_reads():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xcs_airflow.ir import Graph, Ref, dumps, loads
+from xcs_airflow.ir import Graph, RecordOf, Ref, dumps, loads
 from xcs_airflow.passes import LLMGraphEnhancer, PassContext
 from xcs_airflow.plan import CloudExporter
 
@@ -49,9 +49,8 @@ def test_tasks_of_another_provider_stay_as_they_are(graph):
     """A call to a provider that nobody else asks shares a task with nobody."""
     before = planned(graph)
     added = llm("added", "Add: ", x="op0", model="mistral/mistral-small", temperature=0.7)
-    after = planned(
-        Graph([*graph, added], name=graph.name, parameters=graph.parameters, policy=graph.policy, output=Ref(operation="added"))
-    )
+    output = RecordOf(fields={"before": graph.result(), "added": Ref(operation="added")})
+    after = planned(graph.replace(operations=[*graph, added], output=output))
     known = {task.id: task for task in after.manifest.tasks}
     kept = [task for task in before.manifest.tasks if task.id in known and len(task.steps) == 1]
     assert all(known[task.id] == task for task in kept)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -57,7 +58,7 @@ def test_unknown_money_makes_a_lower_bound():
     known = Money(low=Decimal(1), expected=Decimal(2), high=Decimal(3))
     assert cost_sentence(known) == "2.00 USD per run expected (1.00 to 3.00)"
     assert cost_sentence(Money()) == "0 USD per run"
-    unknown = known.model_copy(update={"unknown": ("acme/one", "acme/two")})
+    unknown = replace(known, unknown=("acme/one", "acme/two"))
     assert cost_sentence(unknown) == "at least 2.00 USD per run, because no price is known for acme/one, acme/two"
 
 

@@ -203,7 +203,7 @@ class LLM(Step[P, R]):
         return caller.ask(rows)
 
     def _caller_for(self, prompt: Prompt) -> Caller:
-        from xcs_airflow.plan.lower import request_fields  # noqa: PLC0415  # only who asks a model needs it
+        from xcs_airflow.ir.identity import request_fields  # noqa: PLC0415  # only who asks a model needs it
         from xcs_airflow.runtime.calls import Caller  # noqa: PLC0415  # the same
 
         fields: dict[str, Any] = request_fields(self._settings)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from xcs_airflow.cost.assumptions import Assumed, rows
 from xcs_airflow.cost.compute import Platform
-from xcs_airflow.cost.figures import Figure
+from xcs_airflow.cost.figures import NOTHING, Figure
 from xcs_airflow.cost.latency import calls_at_a_time, goes_through_batch_api
 from xcs_airflow.cost.simulation import Calls, RateLimit, Stage, Work, simulate
 from xcs_airflow.cost.tasks import TaskOrder
@@ -20,11 +21,13 @@ from xcs_airflow.ir.graph import dependencies
 from xcs_airflow.ir.llm_ops import LLMOperation
 from xcs_airflow.ir.operation import Operation, Resources
 
-_NOTHING = Figure.exactly(0, "none")
+_NO_TOKENS = CallTokens(NOTHING, NOTHING)
 
 
 def _stages_of(members: Sequence[OperationWork]) -> list[list[OperationWork]]:
     """What operations of one task do one after the other: model calls that do not wait for each other are in flight side by side."""
+    if len(members) == 1:
+        return [list(members)]
     level: dict[str, int] = {}
     stages: dict[tuple[int, str], list[OperationWork]] = {}
     for work in members:
@@ -96,14 +99,11 @@ def _is_primed(operation: Operation) -> bool:
 def _calls(work: OperationWork) -> tuple[Calls, Calls, Calls]:
     """The calls or runs of an operation at best, as expected and at worst. At best, what has a condition is skipped."""
     provider = work.operation.metadata.provider_name if isinstance(work.operation, LLMOperation) else ""
-    tokens, latency = work.tokens or CallTokens(_NOTHING, _NOTHING), work.latency_s
-    low, expected, high = (
-        Calls(getattr(work.made, end), getattr(latency, end), getattr(tokens.input, end) + getattr(tokens.output, end), provider)
-        for end in ("low", "expected", "high")
-    )
-    if latency.source == "profile":
-        expected = replace(expected, slow_s=latency.high)
-    return low if work.operation.when is None else Calls(0, 0.0), expected, high
+    (into, out), latency, made = work.tokens or _NO_TOKENS, work.latency_s, work.made
+    low = Calls(made.low, latency.low, into.low + out.low, provider) if work.operation.when is None else Calls(0, 0.0)
+    slow_s = latency.high if latency.source == "profile" else None
+    expected = Calls(made.expected, latency.expected, into.expected + out.expected, provider, slow_s)
+    return low, expected, Calls(made.high, latency.high, into.high + out.high, provider)
 
 
 def _resources(members: Sequence[OperationWork]) -> tuple[Resources, ...]:
@@ -141,8 +141,8 @@ def _batch_s(work: OperationWork, assumed: Assumed) -> Figure:
     return Figure(low=measured.low, expected=measured.expected, high=longest, source=measured.source)
 
 
-def makespan(order: TaskOrder, tasks: Mapping[int, TaskTimes], platform: Platform | None, limits: Mapping[str, RateLimit]) -> Figure:
-    """When the last task has ended; at best, as expected and at worst may go different ways.
+class Makespan:
+    """When the last task of a run has ended; at best, as expected and at worst may go different ways. Each is played when it is asked for.
 
     Args:
         order: Which task waits for which.
@@ -150,19 +150,33 @@ def makespan(order: TaskOrder, tasks: Mapping[int, TaskTimes], platform: Platfor
         platform: Where they run; None has a place for every one.
         limits: What providers allow.
     """
-    places = None if platform is None else platform.places
-    starts_s = {task: _start_s(times, platform) for task, times in tasks.items()}
-    ranks = _ranks(order, tasks, starts_s) if places is not None else {}
-    low, expected, high = (
-        simulate(
-            order,
-            {task: _started(times.ends[end], starts_s[task][end], ranks.get(task, 0.0)) for task, times in tasks.items()},
-            limits,
-            places,
-        ).makespan_s
-        for end in range(3)
-    )
-    return Figure(low=min(low, expected), expected=expected, high=max(expected, high))
+
+    def __init__(
+        self, order: TaskOrder, tasks: Mapping[int, TaskTimes], platform: Platform | None, limits: Mapping[str, RateLimit]
+    ) -> None:
+        self._order = order
+        self._tasks = tasks
+        self._limits = limits
+        self._places = None if platform is None else platform.places
+        self._starts_s = {task: _start_s(times, platform) for task, times in tasks.items()}
+        self._ranks = _ranks(order, tasks, self._starts_s) if self._places is not None else {}
+
+    @cached_property
+    def expected_s(self) -> float:
+        """As expected, in seconds since the run began."""
+        return self._played(1)
+
+    @cached_property
+    def figure(self) -> Figure:
+        """All three."""
+        low, expected, high = self._played(0), self.expected_s, self._played(2)
+        return Figure(low=min(low, expected), expected=expected, high=max(expected, high))
+
+    def _played(self, end: int) -> float:
+        works = {
+            task: _started(times.ends[end], self._starts_s[task][end], self._ranks.get(task, 0.0)) for task, times in self._tasks.items()
+        }
+        return simulate(self._order, works, self._limits, self._places).makespan_s
 
 
 def _started(work: Work, start_s: float, rank: float) -> Work:

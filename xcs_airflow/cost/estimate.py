@@ -12,15 +12,15 @@ from operator import is_
 
 from xcs_airflow.cost.assumptions import Assumed, Use
 from xcs_airflow.cost.compute import Platform
-from xcs_airflow.cost.durations import TaskTimes, makespan, task_times
-from xcs_airflow.cost.figures import Figure, GraphEstimate, Money, OperationEstimate
+from xcs_airflow.cost.durations import Makespan, TaskTimes, task_times
+from xcs_airflow.cost.figures import NOTHING, Figure, GraphEstimate, Money, OperationEstimate
 from xcs_airflow.cost.memory import Memory
 from xcs_airflow.cost.prices import PriceBook
 from xcs_airflow.cost.profile import PipelineProfile
 from xcs_airflow.cost.simulation import RateLimit
 from xcs_airflow.cost.tasks import TaskOrder
 from xcs_airflow.cost.work import OperationWork, works
-from xcs_airflow.ir.graph import Graph, toposort
+from xcs_airflow.ir.graph import Graph
 from xcs_airflow.ir.llm_ops import LLMOperation
 
 
@@ -42,13 +42,21 @@ class Anywhere:
     assumed: Assumed
     figures: GraphEstimate
     _on: dict[str, GraphEstimate] = field(default_factory=dict)
+    _makespans: dict[str, Makespan] = field(default_factory=dict)
+
+    def makespan(self, platform: Platform | None) -> Makespan:
+        """When it has ended on a platform; without one, starting tasks takes no time."""
+        name = "" if platform is None else platform.name
+        if name not in self._makespans:
+            self._makespans[name] = Makespan(self.order, self.tasks, platform, self.limits)
+        return self._makespans[name]
 
     def on(self, platform: Platform | None) -> GraphEstimate:
         """All of it on a platform; without one, starting tasks takes no time."""
         name = "" if platform is None else platform.name
         if name not in self._on:
             assumed = self.assumed if platform is not None else Assumed([*self.assumed.uses, ("task_start", None)])
-            duration_s = makespan(self.order, self.tasks, platform, self.limits)
+            duration_s = self.makespan(platform).figure
             self._on[name] = self.figures.model_copy(update={"duration_s": duration_s, "assumptions": assumed.sentences()})
         return self._on[name]
 
@@ -57,7 +65,7 @@ class Anywhere:
 class _Task:
     """A task as it was found to be: whose it is, how long it takes, what its operations do, and what was assumed for it."""
 
-    members: tuple[tuple[object, ...], ...]
+    works: tuple[OperationWork, ...]
     times: TaskTimes
     entries: tuple[OperationEstimate, ...]
     uses: tuple[Use, ...]
@@ -89,7 +97,7 @@ class Estimator:
         for known, costs in self._costs:
             if _is_part(graph, known):
                 return costs
-        done = works(graph, toposort(graph), self._prices, self._profile, Assumed(), self._memory)
+        done = works(graph, graph.in_order(), self._prices, self._profile, Assumed(), self._memory)
         costs = {
             name: work.cost_usd.expected if work.tokens is not None and work.runs.items and work.cost_usd.is_complete else None
             for name, work in done.items()
@@ -117,7 +125,7 @@ class Estimator:
 
     def _computed(self, graph: Graph) -> Anywhere:
         assumed = Assumed()
-        ordered = toposort(graph)
+        ordered = graph.in_order()
         done = works(graph, ordered, self._prices, self._profile, assumed, self._memory)
         order = TaskOrder(ordered)
         members: dict[int, list[OperationWork]] = {}
@@ -138,7 +146,7 @@ class Estimator:
             input_tokens=Figure.total(entry.input_tokens for entry in in_order),
             output_tokens=Figure.total(entry.output_tokens for entry in in_order),
             cost_usd=Money.total(entry.cost_usd for entry in in_order),
-            duration_s=Figure.exactly(0, "none"),
+            duration_s=NOTHING,
             prices=self._prices.source,
             measured=tuple(known for operation in graph if (known := done[operation.id].measured) is not None),
         )
@@ -146,16 +154,21 @@ class Estimator:
 
     def _task(self, group: Sequence[OperationWork]) -> _Task:
         """A task; as it was before, if nothing of it changed but what it may use and what it is called."""
-        key, members = (group[0].operation.id, len(group)), tuple(_what_matters(work) for work in group)
+        key = (group[0].operation.id, len(group))
         known = self._tasks.get(key)
-        if known is not None and all(all(map(is_, old, new)) for old, new in zip(known.members, members, strict=True)):
+        if known is not None and all(map(_is_as_good_as, known.works, group)):
             resources = tuple(work.operation.resources for work in group)
-            return replace(known, times=replace(known.times, resources=resources))
+            return known if resources == known.times.resources else replace(known, times=replace(known.times, resources=resources))
         assumed = Assumed()
         times = task_times(group, assumed, self._limits)
         entries = tuple(work.entry(times.parts[work.operation.id]) for work in group)
-        self._tasks[key] = _Task(members, times, entries, tuple(assumed.uses))
+        self._tasks[key] = _Task(tuple(group), times, entries, tuple(assumed.uses))
         return self._tasks[key]
+
+
+def _is_as_good_as(old: OperationWork, new: OperationWork) -> bool:
+    """Whether the times of a task are the same with one as with the other."""
+    return old is new or all(map(is_, _what_matters(old), _what_matters(new)))
 
 
 def _what_matters(work: OperationWork) -> tuple[object, ...]:

@@ -6,12 +6,13 @@ It knows arithmetic on what is uncertain; it does not know where a figure comes 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, field_serializer
+from pydantic import ConfigDict, PlainSerializer
 
-from xcs_airflow.values import Frozen
+from xcs_airflow.values import CHECKS, Frozen
 
 _DECIMALS = 6
 
@@ -19,7 +20,17 @@ Source = Literal["declared", "template", "assumed", "profile", "prices", "derive
 """Who says so: the author, the prompt's own text, our guess, an earlier run, a price table, other figures, or nobody."""
 
 
-class Figure(Frozen):
+def _written(value: float) -> float:
+    """Without the last digits, in which versions of Python differ (3.12 made `sum` of floats exact)."""
+    return round(value, _DECIMALS)
+
+
+_End = Annotated[float, PlainSerializer(_written, return_type=float)]
+
+
+# Estimates make hundreds of thousands of figures and amounts, so these are plain dataclasses, checked only when they are read.
+@dataclass(frozen=True, slots=True)
+class Figure:
     """A number of tokens, calls or seconds: at best, as expected, at worst.
 
     Attributes:
@@ -29,20 +40,18 @@ class Figure(Frozen):
         source: Who says so.
     """
 
-    low: float
-    expected: float
-    high: float
-    source: Source = "derived"
+    __pydantic_config__: ClassVar[ConfigDict] = CHECKS
 
-    @field_serializer("low", "expected", "high")
-    def _written(self, value: float) -> float:
-        """Without the last digits, in which versions of Python differ (3.12 made `sum` of floats exact)."""
-        return round(value, _DECIMALS)
+    low: _End
+    expected: _End
+    high: _End
+    source: Source = "derived"
 
     @classmethod
     def exactly(cls, value: float, source: Source = "declared") -> Self:
         """A figure without doubt."""
-        return cls(low=value, expected=value, high=value, source=source)
+        number = float(value)
+        return cls(low=number, expected=number, high=number, source=source)
 
     def times(self, factor: float) -> Figure:
         """Each end multiplied."""
@@ -59,7 +68,12 @@ class Figure(Frozen):
         )
 
 
-class Money(Frozen):
+NOTHING = Figure.exactly(0, "none")
+"""No tokens, no seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
     """An amount of US dollars: at best, as expected, at worst. What is unknown is counted, never taken for zero.
 
     Attributes:
@@ -69,10 +83,12 @@ class Money(Frozen):
         unknown: Names of what has no known price and is therefore missing in the amounts, which then are lower bounds.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = CHECKS
+
     low: Decimal = Decimal(0)
     expected: Decimal = Decimal(0)
     high: Decimal = Decimal(0)
-    unknown: tuple[str, ...] = Field(default=())
+    unknown: tuple[str, ...] = ()
 
     @property
     def is_complete(self) -> bool:
@@ -103,7 +119,8 @@ class Money(Frozen):
         )
 
 
-class OperationEstimate(Frozen):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationEstimate:
     """What one operation is expected to do in a run.
 
     Attributes:
@@ -120,15 +137,17 @@ class OperationEstimate(Frozen):
         distinct_items: How many different ones among them.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = CHECKS
+
     operation: str
     calls_before: int = 0
     calls: int = 0
-    input_tokens: Figure = Figure.exactly(0, "none")
-    output_tokens: Figure = Figure.exactly(0, "none")
+    input_tokens: Figure = NOTHING
+    output_tokens: Figure = NOTHING
     cost_usd: Money = Money()
-    shared_tokens: Figure = Figure.exactly(0, "none")
-    call_latency_s: Figure = Figure.exactly(0, "none")
-    duration_s: Figure = Figure.exactly(0, "none")
+    shared_tokens: Figure = NOTHING
+    call_latency_s: Figure = NOTHING
+    duration_s: Figure = NOTHING
     items: int | None = None
     distinct_items: int | None = None
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
-from xcs_airflow.canonical import DocumentError, canonical_json, digest, load_json, pretty_json
+from xcs_airflow.canonical import DocumentError, canonical_json, digest, load_json, pretty_document
 from xcs_airflow.cost.distribution import Distribution
 from xcs_airflow.cost.figures import Figure, Money
 from xcs_airflow.cost.prices import why_unreadable
@@ -189,7 +189,7 @@ class Profile(Frozen):
 
     def to_json(self) -> str:
         """`profile.json` as text: sorted keys, the same bytes every time."""
-        return pretty_json(self.model_dump(mode="json", exclude_defaults=True) | {"schema_version": self.schema_version})
+        return pretty_document(self.model_dump(mode="json", exclude_defaults=True) | {"schema_version": self.schema_version})
 
     def add_to(self, path: Path) -> Profile:
         """Merge it into a file, which is replaced at once: whoever reads it sees the old or the new one.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import ceil, sqrt
 from statistics import NormalDist
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 from pydantic import Field, model_validator
 
@@ -44,7 +44,7 @@ class RateLimit(Frozen):
         return max(by_requests, by_tokens)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Calls:
     """The calls of one kind that a task makes.
 
@@ -63,8 +63,7 @@ class Calls:
     slow_s: float | None = None
 
 
-@dataclass(frozen=True)
-class Stage:
+class Stage(NamedTuple):
     """Calls that are in flight side by side.
 
     Attributes:
@@ -93,6 +92,8 @@ class Stage:
 
     def served_s(self, limits: Mapping[str, RateLimit]) -> float:
         """The least time in which providers serve them, if nobody else asks."""
+        if not limits:
+            return 0.0
         rates = ((kind, limits.get(kind.provider)) for kind in self.calls)
         seconds: dict[str, float] = {}
         for kind, limit in rates:
@@ -101,8 +102,7 @@ class Stage:
         return max(seconds.values(), default=0.0)
 
 
-@dataclass(frozen=True)
-class Work:
+class Work(NamedTuple):
     """What a task does.
 
     Attributes:

@@ -6,6 +6,7 @@ It knows prompts, schemas and what is declared; it does not know items, prices o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from math import ceil, floor
 from typing import Any, NamedTuple
 
@@ -114,7 +115,7 @@ def _output(operation: LLMOperation, assumed: Assumed) -> Figure:
 
 def _at_most(figure: Figure, most: int | None) -> Figure:
     """A figure whose high end keeps to a limit, as far as what is expected does."""
-    return figure if most is None else figure.model_copy(update={"high": max(figure.expected, min(figure.high, most))})
+    return figure if most is None else replace(figure, high=max(figure.expected, min(figure.high, most)))
 
 
 def _most(data: LLMMetadata) -> int | None:

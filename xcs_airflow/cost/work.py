@@ -6,12 +6,12 @@ It knows one operation and what it reads; it does not know who else shares its t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from math import ceil
 
 from xcs_airflow.cost.assumptions import Assumed
-from xcs_airflow.cost.figures import Figure, MeasuredOperation, Money, OperationEstimate
+from xcs_airflow.cost.figures import NOTHING, Figure, MeasuredOperation, Money, OperationEstimate
 from xcs_airflow.cost.flow import Flow, Runs
 from xcs_airflow.cost.history import Histories, History
 from xcs_airflow.cost.latency import Timed, call_latency, function_latency, goes_through_batch_api
@@ -24,8 +24,6 @@ from xcs_airflow.cost.tokens import CallTokens, call_tokens
 from xcs_airflow.ir.graph import Graph, dependencies
 from xcs_airflow.ir.llm_ops import LLMMetadata, LLMOperation
 from xcs_airflow.ir.operation import Operation
-
-_NOTHING = Figure.exactly(0, "none")
 
 
 def priced_model(data: LLMMetadata) -> str:
@@ -59,7 +57,7 @@ class OperationWork:
     latency_s: Figure
     items: int | None
     distinct: int | None
-    shared: Figure = _NOTHING
+    shared: Figure = NOTHING
     live: Figure | None = None
     history: History | None = None
 
@@ -80,13 +78,13 @@ class OperationWork:
 
     def entry(self, duration: Figure) -> OperationEstimate:
         """The public form."""
-        tokens = self.tokens or CallTokens(_NOTHING, _NOTHING)
+        tokens, made = self.tokens or CallTokens(NOTHING, NOTHING), self.made
         return OperationEstimate(
             operation=self.operation.id,
             calls_before=0 if self.tokens is None else self.runs.items,
             calls=self.calls,
-            input_tokens=_all_calls(self.operation, tokens.input, self.made),
-            output_tokens=_all_calls(self.operation, tokens.output, self.made),
+            input_tokens=_all_calls(self.operation, tokens.input, made),
+            output_tokens=_all_calls(self.operation, tokens.output, made),
             cost_usd=self.cost_usd,
             shared_tokens=self.shared,
             call_latency_s=self.latency_s,
@@ -142,7 +140,7 @@ def _work(operation: Operation, flow: Flow, prices: PriceBook, histories: Histor
         return OperationWork(operation, runs, 0, None, Money(), latency, size.items, size.distinct)
     history = histories.of(operation)
     calls = _calls_of(operation, runs)
-    shared = shared_tokens(operation, flow.input_tokens(operation)) if operation.is_mapped and operation.prompt is not None else _NOTHING
+    shared = shared_tokens(operation, flow.input_tokens(operation)) if operation.is_mapped and operation.prompt is not None else NOTHING
     tokens, answer = _tokens_of(operation, flow, history, calls, shared, assumed)
     live = None
     if history is not None:
@@ -156,7 +154,7 @@ def _work(operation: Operation, flow: Flow, prices: PriceBook, histories: Histor
     latency = call_latency(operation, tokens.output, assumed, _timed(operation, history))
     size = flow.add(operation, runs, answer)
     if operation.when is not None:  # At best it is skipped.
-        cost = cost.model_copy(update={"low": Decimal(0)})
+        cost = replace(cost, low=Decimal(0))
     return OperationWork(operation, runs, calls, tokens, cost, latency, size.items, size.distinct, shared, live, history)
 
 
@@ -211,13 +209,11 @@ def _cost_of_call(operation: LLMOperation, tokens: CallTokens, prices: PriceBook
             operation.items_per_request
         )
     model = priced_model(data)
-    amounts = {
-        end: prices.mean_price(model, into, out, 0.0 if end == "high" else into * cached_share, is_batch=is_batch)
-        for end, into, out in ((end, getattr(tokens.input, end), getattr(tokens.output, end)) for end in ("low", "expected", "high"))
-    }
-    if any(amount is None for amount in amounts.values()):
-        return Money(unknown=(model,))
-    return Money(**amounts)
+    into, out = tokens
+    low = prices.mean_price(model, into.low, out.low, into.low * cached_share, is_batch=is_batch)
+    expected = prices.mean_price(model, into.expected, out.expected, into.expected * cached_share, is_batch=is_batch)
+    high = prices.mean_price(model, into.high, out.high, 0.0, is_batch=is_batch)
+    return Money(unknown=(model,)) if low is None or expected is None or high is None else Money(low, expected, high)
 
 
 def _all_calls(operation: Operation, figure: Figure, calls: Figure) -> Figure:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from xcs_airflow.errors import Finding, GraphError, nearest
 from xcs_airflow.ir.collection import Collection, mapped_sources, result_collection
 from xcs_airflow.ir.cron import CronError, is_timezone, parse_cron
-from xcs_airflow.ir.graph import Graph, dependencies, toposort
+from xcs_airflow.ir.graph import Graph, dependencies
 from xcs_airflow.ir.llm_ops import LLMOperation
 from xcs_airflow.ir.operation import Operation
 from xcs_airflow.values import Parameter, Ref, Value, leaves
@@ -63,13 +63,28 @@ def _reads_the_same(operation: Operation, known: Operation) -> bool:
     return operation.inputs is known.inputs and operation.when is known.when
 
 
+def errors_of(graph: Graph, *, sound: Graph | None = None) -> list[Finding]:
+    """The findings that keep a graph from being used. Where there are none, it is remembered of the graph, so it is not looked for twice.
+
+    Args:
+        graph: What to look at.
+        sound: A well-formed graph that it was made from.
+    """
+    if graph.is_sound:
+        return []
+    errors = [finding for finding in verify(graph, sound=sound) if finding.severity == "error"]
+    if not errors:
+        graph.take_for_sound()
+    return errors
+
+
 def check(graph: Graph) -> Graph:
     """The graph itself, if it is well formed.
 
     Raises:
         GraphError: It is not; the error carries every finding.
     """
-    errors = [finding for finding in verify(graph) if finding.severity == "error"]
+    errors = errors_of(graph)
     if errors:
         raise GraphError(errors)
     return graph
@@ -222,7 +237,7 @@ def _check_schedule(graph: Graph) -> Iterator[Finding]:
 def _check_order(graph: Graph) -> Iterator[Finding]:
     """Cycles, and collections that cannot be mapped together: both need the order."""
     try:
-        ordered = toposort(graph)
+        ordered = graph.in_order()
     except GraphError as error:
         yield from error.findings
         return

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from xcs_airflow.ir.graph import Graph, toposort
+from xcs_airflow.ir.graph import Graph
 from xcs_airflow.ir.operation import Operation
 from xcs_airflow.values import Frozen, Ref, Value
 
@@ -41,7 +41,7 @@ class Collection(Frozen):
 def collections(graph: Graph) -> dict[str, Collection]:
     """The collection that every operation's result is (or would be, were it a list), by operation id."""
     found: dict[str, Collection] = {}
-    for operation in toposort(graph):
+    for operation in graph.in_order():
         found[operation.id] = result_collection(operation, found)
     return found
 

@@ -9,7 +9,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from xcs_airflow.ir.graph import Graph, toposort
+from xcs_airflow.ir.graph import Graph
 from xcs_airflow.ir.llm_ops import LLMOperation
 from xcs_airflow.ir.operation import Operation
 from xcs_airflow.values import Ref, Value, resolve
@@ -42,7 +42,7 @@ def evaluate(
     """
     given = {spec.name: spec.default for spec in graph.parameters if spec.has_default} | dict(parameters or {})
     results: dict[str, Any] = {}
-    for operation in toposort(graph):
+    for operation in graph.in_order():
         results[operation.id] = _run(operation, given, results, ask_model, find or import_function)
     return resolve(graph.result(), given, lambda name: _whole(results[name]))
 

@@ -5,11 +5,13 @@ It knows its own order and identity; whether it is well formed is `check.verify`
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
+from operator import is_
 from typing import Any, Literal, Self
 
-from xcs_airflow.canonical import digest
+from xcs_airflow.canonical import canonical_json
 from xcs_airflow.errors import GraphError
 from xcs_airflow.ir.operation import Operation
 from xcs_airflow.manifest import ParameterSpec
@@ -78,7 +80,7 @@ class Graph:
         source: `file:line` where the pipeline was written.
     """
 
-    __slots__ = ("_index", "_operations", "decisions", "name", "output", "parameters", "policy", "source")
+    __slots__ = ("_index", "_operations", "_order", "_sound", "decisions", "name", "output", "parameters", "policy", "source")
 
     def __init__(
         self,
@@ -99,6 +101,21 @@ class Graph:
         self.policy = policy or PipelinePolicy()
         self.decisions = tuple(decisions)
         self.source = source
+        self._order: tuple[Operation, ...] = ()
+        self._sound: tuple[int, object, object, object] | None = None
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether it was found to be well formed, and has stayed as it was then."""
+        return self._sound is not None and self._sound[0] == len(self) and all(map(is_, self._sound[1:], self._judged_by()[1:]))
+
+    def take_for_sound(self) -> None:
+        """Remember that it was found to be well formed."""
+        self._sound = self._judged_by()
+
+    def _judged_by(self) -> tuple[int, object, object, object]:
+        """What decides whether it is well formed, beside its name and its decisions; operations are only ever added."""
+        return (len(self), self.parameters, self.output, self.policy)
 
     def add_operation(self, operation: Operation) -> Ref:
         """Append an operation.
@@ -122,6 +139,16 @@ class Graph:
         """Every operation, in the order it was added."""
         return tuple(self._operations)
 
+    def in_order(self) -> tuple[Operation, ...]:
+        """Every operation, each after all it reads, as `toposort` gives them; found once.
+
+        Raises:
+            GraphError: Some operations wait for each other.
+        """
+        if len(self._order) != len(self):
+            self._order = toposort(self._operations)
+        return self._order
+
     def replace(self, **changes: Any) -> Self:
         """A new graph with some of the constructor's arguments changed; operations are shared, not copied."""
         fields: dict[str, Any] = {
@@ -133,7 +160,10 @@ class Graph:
             "decisions": self.decisions,
             "source": self.source,
         }
-        return type(self)(**{**fields, **changes})
+        replaced = type(self)(**{**fields, **changes})
+        if self.is_sound and changes.keys() <= {"decisions", "source"}:
+            replaced.take_for_sound()
+        return replaced
 
     def __getitem__(self, operation_id: str) -> Operation:
         return self._index[operation_id]
@@ -172,14 +202,18 @@ class Graph:
 
     def digest(self) -> str:
         """SHA-256 of what the graph computes and how: unchanged by comments, line numbers and recorded decisions."""
-        document = {
+        from xcs_airflow.ir.identity import how_it_runs, what_it_computes  # noqa: PLC0415  # it knows calls, which build on this
+
+        head = {
             "name": self.name,
             "parameters": [spec.model_dump(mode="json") for spec in self.parameters],
-            "operations": [op.model_dump(mode="json", exclude={"source", "description"}, exclude_defaults=True) for op in self],
             "output": None if self.output is None else self.output.model_dump(mode="json"),
             "policy": self.policy.model_dump(mode="json", exclude={"description"}, exclude_defaults=True),
         }
-        return digest(document)
+        text = hashlib.sha256(canonical_json(head).encode())
+        for operation in self:
+            text.update(f",[{what_it_computes(operation)},{how_it_runs(operation)}]".encode())
+        return text.hexdigest()
 
 
 _DEPENDENCIES = "_dependencies"

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError
 
-from xcs_airflow.canonical import DocumentError, load_json, pretty_json
+from xcs_airflow.canonical import DocumentError, load_json, pretty_document
 from xcs_airflow.errors import Finding, GraphError
-from xcs_airflow.ir.check import verify
+from xcs_airflow.ir.check import check, verify
 from xcs_airflow.ir.graph import Decision, Graph, PipelinePolicy
 from xcs_airflow.ir.llm_ops import LLMOperation
 from xcs_airflow.ir.operation import Operation
@@ -78,7 +78,7 @@ def to_document(graph: Graph) -> dict[str, Any]:
 
 def dumps(graph: Graph) -> str:
     """A graph as a JSON text: sorted keys, the same bytes every time."""
-    return pretty_json(to_document(graph))
+    return pretty_document(to_document(graph))
 
 
 def loads(text: str | bytes) -> Graph:
@@ -109,7 +109,6 @@ def from_document(document: object) -> Graph:
     operations, findings = _read_operations(raw) if isinstance(raw, list) else ([], [])
     head, head_findings = _read_head(document if not isinstance(raw, list) else {**document, "operations": []})
     findings = [*head_findings, *findings]
-    unread = frozenset(str(item["id"]) for item in raw if isinstance(item, dict) and "id" in item) if isinstance(raw, list) else frozenset()
     graph = Graph(
         operations,
         name=head.name,
@@ -119,10 +118,10 @@ def from_document(document: object) -> Graph:
         decisions=head.decisions,
         source=head.source,
     )
-    findings += [finding for finding in verify(graph, also_known=unread) if finding.severity == "error"]
-    if findings:
-        raise GraphError(findings)
-    return graph
+    if not findings:
+        return check(graph)
+    unread = frozenset(str(item["id"]) for item in raw if isinstance(item, dict) and "id" in item) if isinstance(raw, list) else frozenset()
+    raise GraphError([*findings, *(finding for finding in verify(graph, also_known=unread) if finding.severity == "error")])
 
 
 def json_schema() -> dict[str, Any]:

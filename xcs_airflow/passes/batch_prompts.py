@@ -19,7 +19,7 @@ from xcs_airflow.cost.latency import goes_through_batch_api, is_local
 from xcs_airflow.cost.mechanisms import Choice, may_be_worth_waiting, why_no_batch, why_not_packed
 from xcs_airflow.cost.tasks import TaskOrder
 from xcs_airflow.ir.collection import collections
-from xcs_airflow.ir.graph import Graph, dependencies, toposort
+from xcs_airflow.ir.graph import Graph, dependencies
 from xcs_airflow.ir.llm_ops import BatchPolicy, LLMOperation, Mechanism
 from xcs_airflow.ir.operation import Operation
 from xcs_airflow.passes.pipeline import Estimates, PassContext
@@ -146,7 +146,7 @@ class PromptBatchingPass:
                 reason = "by its own estimate the run would take longer and cost no less"
                 context.decide(self, operation.id, reason, applied=False, rule="a pass that would hurt does nothing")
             return graph
-        self._explain(facts, open_calls, result, groups, context)
+        context.once(facts, result, lambda: self._explain(facts, open_calls, result, groups, context))
         return result
 
     def _facts(self, graph: Graph, open_calls: Sequence[LLMOperation], context: PassContext) -> _Facts:
@@ -197,7 +197,7 @@ class PromptBatchingPass:
         free_ids = {operation.id for operation in free}
         others = (live.cost_usd(operation.id) for operation in graph if operation.id not in free_ids)
         decided_usd = sum((usd for usd in others if usd is not None), Decimal(0))
-        return choose(considered, toposort(graph), seconds, policy, decided_usd)
+        return choose(considered, graph.in_order(), seconds, policy, decided_usd)
 
     def _all_made(self, graph: Graph, ways: Mapping[str, Mechanism], context: PassContext) -> Estimates:
         """What a run is expected to do when some calls are made in a given way, each operation by itself."""
@@ -311,20 +311,17 @@ def _best(ways: Sequence[_Way], context: PassContext) -> _Way:
     """The largest groups, unless waiting for all that their members need makes the run longer."""
     first, *others = ways
     for other in others:
-        if _expected_s(other[0], context) < _expected_s(first[0], context) * (1 - _NOTICEABLE):
+        if context.estimate(other[0]).expected_s < context.estimate(first[0]).expected_s * (1 - _NOTICEABLE):
             return other
     return first
 
 
-def _expected_s(graph: Graph, context: PassContext) -> float:
-    return context.estimate(graph).whole.duration_s.expected
-
-
 def _hurts(before: Graph, after: Graph, context: PassContext) -> bool:
     """Whether a run would take longer and cost no less."""
-    old, new = context.estimate(before).whole, context.estimate(after).whole
-    takes_longer = new.duration_s.expected > old.duration_s.expected * (1 + _NOTICEABLE)
-    return takes_longer and new.cost_usd.expected >= old.cost_usd.expected
+    old, new = context.estimate(before), context.estimate(after)
+    if new.calls_usd.expected < old.calls_usd.expected:
+        return False
+    return new.expected_s > old.expected_s * (1 + _NOTICEABLE)
 
 
 def _why_not(operation: LLMOperation) -> str | None:

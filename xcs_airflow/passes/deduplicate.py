@@ -9,18 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from xcs_airflow.canonical import canonical_json
-from xcs_airflow.ir.graph import Graph, toposort
+from xcs_airflow.ir.graph import Graph
+from xcs_airflow.ir.identity import what_it_computes
 from xcs_airflow.ir.llm_ops import LLMOperation
 from xcs_airflow.ir.operation import Operation
 from xcs_airflow.passes.pipeline import PassContext
 from xcs_airflow.values import Ref, rewrite
 
 _RULE = "common subexpression elimination: equal calls of equal inputs, where the author declared that they give equal results"
-_NOT_THE_CALL = {
-    "id", "source", "description", "pure", "items", "distinct_items", "resources", "retry", "timeout_s", "shards", "fused", "batch",
-    "metadata",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,10 +32,10 @@ class Deduplicate:
 
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
         """The graph with every pure call made once."""
-        first: dict[str, Operation] = {}
+        first: dict[tuple[object, ...], Operation] = {}
         kept: dict[str, Operation] = {}
         stands_for: dict[str, str] = {}
-        for operation in toposort(graph):
+        for operation in graph.in_order():
             changed = _redirected(operation, stands_for)
             call = _call(changed)
             twin = first.get(call)
@@ -76,10 +72,6 @@ def _instead(ref: Ref, stands_for: Mapping[str, str]) -> Ref:
     return ref if twin is None else ref.model_copy(update={"operation": twin})
 
 
-def _call(operation: Operation) -> str:
-    """Everything a result depends on, as one text."""
-    definition = operation.model_dump(mode="json", exclude=_NOT_THE_CALL, exclude_defaults=True)
-    if isinstance(operation, LLMOperation):
-        data = operation.metadata
-        definition["request"] = [data.provider_name, data.model_name, data.temperature, data.max_tokens, data.seed]
-    return canonical_json(definition)
+def _call(operation: Operation) -> tuple[object, ...]:
+    """Everything a result depends on."""
+    return (what_it_computes(operation), operation.image, operation.cache if isinstance(operation, LLMOperation) else None)

@@ -50,5 +50,5 @@ class LLMGraphEnhancer:
             GraphError: The graph is not well formed; the error carries every finding.
         """
         context = context or PassContext(prices=self.prices, profile=self.profile, target=self.target, limits=self.limits)
-        context.shared.once(check, graph, lambda: check(graph))
+        check(graph)
         return run_passes(graph, self.passes, context, self.observers)

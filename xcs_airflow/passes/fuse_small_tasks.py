@@ -69,7 +69,7 @@ class FuseSmallTasks:
         fusion = Fusion(platform, _pieces(graph, tasks, estimates, decided), may_wait, self.max_tasks)
         units, before = fusion.units(), fusion.bill(fusion.apart())
         together = [unit for unit in units if len(unit.members) > 1]
-        is_worth_it = bool(together) and self._is_worth_it(before, fusion.bill(units), estimates.whole.cost_usd.expected)
+        is_worth_it = bool(together) and self._is_worth_it(before, fusion.bill(units), estimates.calls_usd.expected)
         result = _rewritten(graph, tasks, together) if is_worth_it else graph
         for unit in units:
             members = [operation for place in sorted(unit.members) for operation in tasks[place] if operation.id not in decided]

@@ -57,7 +57,7 @@ class CacheInsertionPass:
         repeats = old[operation.id].calls - new[operation.id].calls
         if repeats:
             reason += f"; {repeats} of {old[operation.id].calls} calls are expected to repeat another"
-        known = next((measured for measured in new.whole.measured if measured.operation == operation.id), None)
+        known = new.measured.get(operation.id)
         if known is not None and known.hit_share:
             reason += f"; earlier runs found {known.hit_share:.0%} of the answers there"
         cost, cost_after = old.cost_usd(operation.id), new.cost_usd(operation.id)

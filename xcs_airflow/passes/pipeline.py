@@ -7,22 +7,23 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
 from xcs_airflow.cost.compute import Platform, platform_of
 from xcs_airflow.cost.estimate import Anywhere, Estimator
-from xcs_airflow.cost.figures import GraphEstimate, OperationEstimate
+from xcs_airflow.cost.figures import GraphEstimate, MeasuredOperation, Money, OperationEstimate
 from xcs_airflow.cost.prices import PriceBook
 from xcs_airflow.cost.profile import PipelineProfile
 from xcs_airflow.cost.simulation import RateLimit
 from xcs_airflow.errors import Finding, PassError, XcsError
-from xcs_airflow.ir.check import verify
+from xcs_airflow.ir.check import errors_of
 from xcs_airflow.ir.graph import Decision, Graph, PipelinePolicy
-from xcs_airflow.passes.shared import Shared
+from xcs_airflow.passes.shared import Computed, Shared
 
 EVERY_OPERATION = "*"
 """Stands in decisions that are about a graph as a whole."""
@@ -68,8 +69,23 @@ class Estimates:
 
     @property
     def whole(self) -> GraphEstimate:
-        """That of the run; it is played through when this is asked for the first time."""
+        """That of the run; it is played through when this is asked for the first time, at best, as expected and at worst."""
         return self.anywhere.on(self._platform)
+
+    @property
+    def calls_usd(self) -> Money:
+        """What all calls of the run cost."""
+        return self.anywhere.figures.cost_usd
+
+    @cached_property
+    def measured(self) -> Mapping[str, MeasuredOperation]:
+        """What earlier runs measured of operations, by their ids."""
+        return {entry.operation: entry for entry in self.anywhere.figures.measured}
+
+    @property
+    def expected_s(self) -> float:
+        """When the run is expected to have ended, in a third of the time that the whole takes."""
+        return self.anywhere.makespan(self._platform).expected_s
 
     def __getitem__(self, operation_id: str) -> OperationEstimate:
         return self._by_id[operation_id]
@@ -139,6 +155,19 @@ class PassContext:
             rule=rule,
         )
         self.decisions.append(decision)
+
+    def once(self, by: object, graph: Graph, compute: Callable[[], Computed]) -> Computed:
+        """What is computed for a graph without a look at the target, now or for another one; what was decided then is decided again.
+
+        Args:
+            by: Who computes it; the same object computes the same.
+            graph: From what.
+            compute: Computes it.
+        """
+        mark = len(self.decisions)
+        result, decided = self.shared.once(by, graph, lambda: (compute(), self.decisions[mark:]))
+        self.decisions[mark:] = decided
+        return result
 
     @property
     def price_book(self) -> PriceBook:
@@ -230,10 +259,7 @@ def _result(pass_: Pass, graph: Graph, context: PassContext) -> Graph:
     """What a pass returns; one that does not look at the target runs once for all of them."""
     if not getattr(pass_, "is_for_every_target", False):
         return pass_(graph, context)
-    mark = len(context.decisions)
-    result, decided = context.shared.once(pass_, graph, lambda: (pass_(graph, context), context.decisions[mark:]))
-    context.decisions[mark:] = decided
-    return result
+    return context.once(pass_, graph, lambda: pass_(graph, context))
 
 
 def _with_decisions(graph: Graph, decided: Sequence[Decision], *, is_changed: bool) -> Graph:
@@ -261,7 +287,7 @@ class Verify:
         Raises:
             PassError: It is not well formed (XCS302).
         """
-        errors = [] if after is before else [finding for finding in verify(after, sound=before) if finding.severity == "error"]
+        errors = [] if after is before else errors_of(after, sound=before)
         if errors:
             details = [replace(finding, severity="warning") for finding in errors]
             raise PassError([Finding.of("XCS302", name=name, severity="warning"), *details])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from xcs_airflow.ir.graph import Graph, dependencies, toposort
+from xcs_airflow.ir.graph import Graph, dependencies
 from xcs_airflow.ir.llm_ops import LLMOperation
 from xcs_airflow.ir.operation import Operation
 from xcs_airflow.passes.pipeline import PassContext
@@ -31,7 +31,7 @@ class Prune:
         """The graph without dead operations."""
         used = {ref.operation for ref in references(graph.result())}
         dead: set[str] = set()
-        for operation in reversed(toposort(graph)):
+        for operation in reversed(graph.in_order()):
             if operation.id not in used and _has_no_effect(operation):
                 dead.add(operation.id)
                 continue

@@ -6,11 +6,12 @@ It knows how tasks sum up their operations; it does not know any platform.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import ceil
 
 from xcs_airflow.cost.compute import Platform, platform_of, task_cost_usd
 from xcs_airflow.cost.estimate import estimate
-from xcs_airflow.cost.figures import Figure, GraphEstimate, Money, OperationEstimate
+from xcs_airflow.cost.figures import NOTHING, Figure, GraphEstimate, Money, OperationEstimate
 from xcs_airflow.cost.prices import PriceBook
 from xcs_airflow.cost.profile import PipelineProfile
 from xcs_airflow.cost.simulation import RateLimit
@@ -170,7 +171,7 @@ def _largest(needs: Sequence[Resources]) -> Resources:
 def _duration(task: Task, entries: Sequence[OperationEstimate]) -> Figure:
     """Operations of one task share its calls in flight, so their durations add up; what goes through a batch API takes its poll's time."""
     if task.kind in ("submit", "collect"):
-        return Figure.exactly(0, "none")
+        return NOTHING
     return Figure.total(entry.duration_s for entry in entries)
 
 
@@ -206,5 +207,6 @@ def _compute_usd(task: PlannedTask, platform: Platform) -> Money:
     if task.wait is None:
         return task_cost_usd(platform, task.resources, task.duration_s).times(task.shards)
     look = task_cost_usd(platform, task.resources, 0.0)
-    ends = {end: getattr(look, end) * ceil(1 + getattr(task.duration_s, end) / _LOOK_S) for end in ("low", "expected", "high")}
-    return look.model_copy(update=ends)
+    waited = task.duration_s
+    low, expected, high = (ceil(1 + seconds / _LOOK_S) for seconds in (waited.low, waited.expected, waited.high))
+    return replace(look, low=look.low * low, expected=look.expected * expected, high=look.high * high)

@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from pydantic import Field, computed_field
 
-from xcs_airflow.canonical import pretty_json
+from xcs_airflow.canonical import pretty_document
 from xcs_airflow.cost.accuracy import Accuracy
-from xcs_airflow.cost.figures import Figure, MeasuredOperation, Money, OperationEstimate, PriceSource
+from xcs_airflow.cost.figures import NOTHING, Figure, MeasuredOperation, Money, OperationEstimate, PriceSource
 from xcs_airflow.ir.graph import Decision, PipelinePolicy
 from xcs_airflow.ir.llm_ops import Mechanism
 from xcs_airflow.ir.operation import Resources, Retry
@@ -120,7 +120,7 @@ class PlannedTask(Frozen):
     priority: int = 0
     description: str = ""
     cost_usd: Money = Money()
-    duration_s: Figure = Figure.exactly(0, "none")
+    duration_s: Figure = NOTHING
 
 
 class Totals(Frozen):
@@ -238,7 +238,7 @@ class CloudGraph(Frozen):
     @cached_property
     def _text(self) -> str:
         """Written once for all targets."""
-        return pretty_json(self.to_dict())
+        return pretty_document(self.to_dict())
 
     @cached_property
     def source_of(self) -> dict[str, str | None]:

@@ -9,10 +9,11 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 
-from xcs_airflow.canonical import digest
+from xcs_airflow.canonical import canonical_json
 from xcs_airflow.cost.tasks import task_key
 from xcs_airflow.errors import PlanError
 from xcs_airflow.ir.graph import Graph, dependencies, toposort
+from xcs_airflow.ir.identity import request_fields, what_it_computes
 from xcs_airflow.ir.llm_ops import LLMOperation
 from xcs_airflow.ir.operation import Operation
 from xcs_airflow.manifest import PACKER_VERSION, CacheRule, Manifest, ModelCall, PrefixRule, Step, Task
@@ -20,21 +21,6 @@ from xcs_airflow.plan.provider_batches import in_three_steps, is_for_a_batch, wh
 from xcs_airflow.values import Ref
 
 _LONGEST_TASK_ID = 60
-_NOT_A_RESULT = {
-    "id",
-    "source",
-    "description",
-    "items",
-    "distinct_items",
-    "resources",
-    "retry",
-    "timeout_s",
-    "image",
-    "batch",
-    "prefix",
-    "shards",
-    "fused",
-}
 
 
 def lower(graph: Graph) -> Manifest:
@@ -46,7 +32,7 @@ def lower(graph: Graph) -> Manifest:
         GraphError: Groups wait for each other in a circle.
         PlanError: A group cannot go through its provider's batch API; carries every reason.
     """
-    ordered = toposort(graph)
+    ordered = graph.in_order()
     prints = fingerprints(ordered)
     groups = _grouped(ordered)
     task_of = {operation.id: name for name, members in groups.items() for operation in members}
@@ -76,21 +62,15 @@ def fingerprints(ordered: Sequence[Operation]) -> dict[str, str]:
     """
     prints: dict[str, str] = {}
     for operation in ordered:
-        definition = operation.model_dump(mode="json", exclude=_NOT_A_RESULT, exclude_defaults=True)
-        if isinstance(operation, LLMOperation):
-            definition["metadata"] = request_fields(operation)
-            if operation.items_per_request > 1:
-                # A packed answer may be another one; how many items were packed together says no more than that.
-                definition["packer"] = PACKER_VERSION
-        prints[operation.id] = digest([definition, [prints[need] for need in dependencies(operation)], operation.shards or 1])
+        how: dict[str, object] = {"reads": [prints[need] for need in dependencies(operation)], "shards": operation.shards or 1}
+        if isinstance(operation, LLMOperation) and operation.cache is not None:
+            how["cache"] = operation.cache.model_dump(mode="json")
+        if isinstance(operation, LLMOperation) and operation.items_per_request > 1:
+            # A packed answer may be another one; how many items were packed together says no more than that.
+            how["packer"] = PACKER_VERSION
+        text = f"[{what_it_computes(operation)},{canonical_json(how)}]"
+        prints[operation.id] = hashlib.sha256(text.encode()).hexdigest()
     return prints
-
-
-def request_fields(operation: LLMOperation) -> dict[str, object]:
-    """The part of an operation's metadata that enters its requests; estimates do not."""
-    data = operation.metadata
-    model = data.model if data.provider is None else f"{data.provider}/{data.model_name}"
-    return {"model": model, "temperature": data.temperature, "max_tokens": data.max_tokens, "seed": data.seed}
 
 
 def _grouped(ordered: Sequence[Operation]) -> dict[str, list[Operation]]:

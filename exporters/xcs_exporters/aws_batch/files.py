@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from xcs_airflow.canonical import DocumentError, load_json
 from xcs_airflow.errors import Finding
 from xcs_airflow.exporting.bundle import Bundle
-from xcs_airflow.manifest import Manifest
+from xcs_airflow.manifest import Outline
 from xcs_exporters.aws_batch.documents import JobDefinition, Schedule, StateMachine, Template
 
 FOLDER = "job-definitions/"
@@ -43,12 +43,12 @@ class Files:
     """The platform's files of a bundle.
 
     Attributes:
-        documents: Every file as JSON, by path.
+        documents: Every file but the manifest as JSON, by path.
         job_definitions: By path.
         state_machine: The definition.
         schedule: When it runs; None when on demand only.
         template: The template.
-        manifest: What the runtime reads; None in a bundle that has none yet.
+        manifest: The tasks of what the runtime reads; None in a bundle that has none yet.
         size: Bytes of every file.
     """
 
@@ -57,7 +57,7 @@ class Files:
     state_machine: StateMachine
     schedule: Schedule | None
     template: Template
-    manifest: Manifest | None
+    manifest: Outline | None
     size: Mapping[str, int]
 
 
@@ -81,14 +81,27 @@ class _Reader:
             reason = error.facts.get("reason") or Finding.of(error.code, **error.facts).message  # type: ignore[arg-type]
             self.broken.append(Broken(path, str(reason)))
         except ValidationError as error:
-            for problem in error.errors(include_url=False):
-                where = ".".join(str(part) for part in problem["loc"]) or "the document"
-                self.broken.append(Broken(path, f"{where}: {problem['msg']}"))
+            self._refuse(path, error)
+        return None
+
+    def read_manifest(self) -> Outline | None:
+        """The tasks of the manifest, which is the largest file; a bundle may leave it out."""
+        if MANIFEST not in self.bundle.files:
+            return None
+        try:
+            return Outline.model_validate_json(self.bundle.files[MANIFEST])
+        except ValidationError as error:
+            self._refuse(MANIFEST, error)
         return None
 
     def read_if_there(self, path: str, model: type[_Model]) -> _Model | None:
         """One file that a bundle may leave out."""
         return self.read(path, model) if path in self.bundle.files else None
+
+    def _refuse(self, path: str, error: ValidationError) -> None:
+        for problem in error.errors(include_url=False):
+            where = ".".join(str(part) for part in problem["loc"]) or "the document"
+            self.broken.append(Broken(path, f"{where}: {problem['msg']}"))
 
 
 def read_files(bundle: Bundle) -> tuple[Files | None, list[Broken]]:
@@ -99,7 +112,7 @@ def read_files(bundle: Bundle) -> tuple[Files | None, list[Broken]]:
     machine = reader.read(STATE_MACHINE, StateMachine)
     template = reader.read(TEMPLATE, Template)
     schedule = reader.read_if_there(SCHEDULE, Schedule)
-    manifest = reader.read_if_there(MANIFEST, Manifest)
+    manifest = reader.read_manifest()
     if reader.broken or machine is None or template is None:
         return None, reader.broken
     readable = {path: definition for path, definition in definitions.items() if definition is not None}

@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from xcs_airflow.canonical import DocumentError, load_json
 from xcs_airflow.errors import CODES, Finding
 from xcs_airflow.exporting.bundle import Bundle
 from xcs_airflow.ir.cron import CronError, parse_cron
+from xcs_airflow.manifest import Outline
 from xcs_exporters.cloud_run import job_rules, workflow_rules
 from xcs_exporters.cloud_run.account import used_variables
 from xcs_exporters.cloud_run.limits import limit
@@ -81,7 +84,7 @@ def _broken(rule: Rule, files: Files) -> list[tuple[str, str]]:
     """What breaks a rule; files in which its question has no meaning break it too."""
     try:
         return list(rule.test(files))
-    except (AttributeError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, ValidationError) as error:
         return [("", f"the files are not of the form that this rule is about ({type(error).__name__}: {error})")]
 
 
@@ -131,9 +134,9 @@ def _polls(files: Files) -> Broken:
         if not job_rules.is_tried_once(files.jobs[by_name[name]]):
             yield by_name[name], "it is polled, and has more than one task or is tried again"
     if "manifest.json" in files.bundle.files:
-        tasks = load_json(files.bundle.files["manifest.json"])["tasks"]
-        windows = {task["id"]: task["provider_batch"]["window_s"] for task in tasks if "provider_batch" in task}
-        wanted = {task["id"]: windows[task["part_of"]] for task in tasks if task.get("kind") == "poll"}
+        tasks = Outline.model_validate_json(files.bundle.files["manifest.json"]).tasks
+        windows = {task.id: task.provider_batch.window_s for task in tasks if task.provider_batch is not None}
+        wanted = {task.id: windows.get(task.part_of or "", 0) for task in tasks if task.kind == "poll"}
         for name, path in sorted(by_name.items()):
             window_s = wanted.get(job_rules.task_of(files.jobs[path]), 0)
             if bool(window_s) != (name in told):

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -40,7 +41,7 @@ def test_it_tells_the_parameters_and_which_must_be_given(graph):
 
 
 def test_an_unknown_price_makes_the_cost_a_lower_bound(plan):
-    cost = plan.totals.cost_usd.model_copy(update={"unknown": ("acme/own",)})
+    cost = replace(plan.totals.cost_usd, unknown=("acme/own",))
     totals = plan.totals.model_copy(update={"cost_usd": cost})
     readme = CloudRunExporter().emit(plan.model_copy(update={"totals": totals}), {}).text("README.md")
     assert r"- Money for them: at least 0\.0201 USD per run, because no price is known for acme\/own; prices as of" in readme

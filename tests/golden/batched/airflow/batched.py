@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 GENERATED_BY = "xcs-airflow 0.1.0"
 SOURCE = "pipeline.py:33"
-GRAPH_DIGEST = "7a108ceb4548fd4ce8c07643105ea985b985d3669b5177dfd79316fb4889b440"
+GRAPH_DIGEST = "8f186527d01db734a34b3c81b981fffcff58b0e4d202172eb609fa0a5ef7c61b"
 
 
 class RunTask(BaseOperator):

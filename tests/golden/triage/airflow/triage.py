@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 GENERATED_BY = "xcs-airflow 0.1.0"
 SOURCE = "pipeline.py:65"
-GRAPH_DIGEST = "71851ec6358e30dd09bd805bbe3c1d6928f4b623d99a19886e50150ef9a02cee"
+GRAPH_DIGEST = "f60716b7c9d7c057745e715b6b78029e0ec0a57f0a5cb07a8ac081a23c60e9cb"
 
 
 class RunTask(BaseOperator):
