@@ -1,6 +1,7 @@
 """A process that is killed at any point, and another that goes on: nothing is paid twice, nothing is lost, the books agree."""
 
 import os
+import tempfile
 from collections import Counter
 from decimal import Decimal
 
@@ -14,6 +15,12 @@ from xcs_airflow.runtime.purse import RunPurse
 from .lab import LONG_AGO_S
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
+
+@pytest.fixture(autouse=True)
+def _dying_processes_leave_their_files_to_the_test(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
 
 API = "the provider's"
 BUDGET_USD = Decimal("0.10")
