@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from xcs_airflow.runtime.answers import MisfitError
 from xcs_airflow.runtime.cache import Cache
@@ -18,8 +17,7 @@ from xcs_airflow.runtime.models.provider import ModelAnswer
 from xcs_airflow.runtime.question import Question
 
 
-@dataclass(frozen=True, slots=True)
-class Understood:
+class Understood(NamedTuple):
     """An answer and the value it stands for."""
 
     answer: ModelAnswer

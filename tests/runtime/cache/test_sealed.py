@@ -4,7 +4,6 @@ import base64
 import json
 import logging
 import sys
-from dataclasses import replace
 
 import pytest
 
@@ -85,7 +84,7 @@ def test_an_entry_that_was_moved_or_changed_is_a_miss(place, caplog):
         {"text": sealed.text[:-8]},
         {"text": "no base64!"},
     ):
-        inner(place).put_many({A: replace(sealed, **changed)})
+        inner(place).put_many({A: sealed._replace(**changed)})
         assert cache.get_many([A]) == {}
     inner(place).put_many({A: sealed})
     assert cache.get_many([A]) == {A: answer()}

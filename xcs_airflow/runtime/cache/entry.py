@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 from xcs_airflow.errors import Finding, XcsError
 
@@ -20,8 +20,7 @@ _CHECKSUM_BYTES = 8
 _CHECKSUM_DIGITS = 2 * _CHECKSUM_BYTES
 
 
-@dataclass(frozen=True, slots=True)
-class CachedAnswer:
+class CachedAnswer(NamedTuple):
     """What is worth remembering of an answer.
 
     Attributes:

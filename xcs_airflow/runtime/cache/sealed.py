@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 
 from xcs_airflow.runtime.cache.entry import Cache, CachedAnswer, Claims, Gate, Recipe
 from xcs_airflow.runtime.cache.sealing import Keyring
@@ -40,7 +39,7 @@ class SealedCache:
         seal = self._keyring.seal
         self._inner.put_many(
             {
-                key: replace(answer, text=self._keyring.encrypt(answer.text, _belongings(key, answer)), seal=seal)
+                key: answer._replace(text=self._keyring.encrypt(answer.text, _belongings(key, answer)), seal=seal)
                 for key, answer in answers.items()
             }
         )
@@ -96,7 +95,7 @@ class SealedCache:
             except ValueError:
                 self._gate.warn("they are not authentic: damaged, moved or changed by somebody without the key")
             else:
-                yield key, replace(answer, text=text, seal="")
+                yield key, answer._replace(text=text, seal="")
 
 
 def _belongings(key: str, answer: CachedAnswer) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
 Message = dict[str, str]
@@ -38,8 +37,7 @@ class Prefix(NamedTuple):
         return *whole, messages[self.messages]["content"][: self.characters] if self.characters else ""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRequest:
+class ModelRequest(NamedTuple):
     """One complete request.
 
     Attributes:
@@ -61,8 +59,7 @@ class ModelRequest:
     prefix: Prefix | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ModelAnswer:
+class ModelAnswer(NamedTuple):
     """What came back.
 
     Attributes:
