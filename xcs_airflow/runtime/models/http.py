@@ -21,6 +21,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from xcs_airflow.runtime.endpoints import is_metadata
 from xcs_airflow.runtime.models.deadlines import Deadlines
+from xcs_airflow.runtime.models.json_bytes import dumped, parsed
 from xcs_airflow.runtime.models.provider import AttemptError, ModelAnswer, ModelRequest
 from xcs_airflow.runtime.models.routes import Target
 
@@ -40,7 +41,6 @@ _OK = 200
 _BUSY = frozenset({408, 409, 425, 429})
 _LIMIT = frozenset({429, 503, 529})
 _ROUTE = frozenset({401, 402, 403, 404, 405, 407})
-_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 class Refusal(NamedTuple):
@@ -156,14 +156,15 @@ class Wire:
             AttemptError: There was no complete answer in the time that the route allows, or it was too large.
         """
         task = self._deadlines.begin()
+        response = None
         try:
-            async with self._session.request(method, url, data=data, headers=headers, allow_redirects=False, proxy=self._proxy) as response:
-                if into is not None and response.status == _OK:
-                    async for part in response.content.iter_any():
-                        into.write(part)
-                    return Exchanged(response.status, response.headers, b"")
-                content = await (response.read() if most_bytes is None else _read(response.content, most_bytes))
-                return Exchanged(response.status, response.headers, content)
+            response = await self._session.request(method, url, data=data, headers=headers, allow_redirects=False, proxy=self._proxy)
+            if into is not None and response.status == _OK:
+                async for part in response.content.iter_any():
+                    into.write(part)
+                return Exchanged(response.status, response.headers, b"")
+            content = await (response.read() if most_bytes is None else _read(response.content, most_bytes))
+            return Exchanged(response.status, response.headers, content)
         except asyncio.CancelledError:
             if not self._deadlines.is_why(task):
                 raise
@@ -179,6 +180,8 @@ class Wire:
             raise AttemptError(self._redacted(reason), blame="busy", may_be_billed=True) from None
         finally:
             self._deadlines.end(task)
+            if response is not None and not response.closed:  # it closes by itself at its end, and its connection is used again
+                response.close()
 
     def _redacted(self, reason: str) -> str:
         password = urlsplit(self._proxy).password if self._proxy else None
@@ -202,7 +205,7 @@ class HttpModel:
         self._dialect = dialect
         self._url = URL(target.address + dialect.path)
         # With the schemas themselves, so that none is freed and its id given to another.
-        self._heads: dict[tuple[Any, ...], tuple[str, dict[str, Any], dict[str, Any] | None]] = {}
+        self._heads: dict[tuple[Any, ...], tuple[bytes, dict[str, Any], dict[str, Any] | None]] = {}
 
     async def complete(self, request: ModelRequest) -> ModelAnswer:
         """Answer a request, in one exchange."""
@@ -210,7 +213,7 @@ class HttpModel:
         if status != _OK:
             raise failure(self._target, self._dialect, status, headers, content)
         try:
-            document = json.loads(content.decode())
+            document = parsed(content)
         except (ValueError, RecursionError):
             raise no_answer() from None
         if isinstance(document, dict) and document.get("error"):
@@ -232,10 +235,10 @@ class HttpModel:
         if known is None:
             settled = self._dialect.settled(self._target, request)
             retold = self._dialect.spoken(request, settled)
-            head = _encode({name: part for name, part in settled.items() if name not in retold})[:-1]
+            head = dumped({name: part for name, part in settled.items() if name not in retold})[:-1]
             known = self._heads[kind] = (head, settled, request.output_schema)
         head, settled, _ = known
-        return f"{head},{_encode(self._dialect.spoken(request, settled))[1:]}".encode()
+        return b"%b,%b" % (head, dumped(self._dialect.spoken(request, settled))[1:])
 
 
 @asynccontextmanager
@@ -257,7 +260,8 @@ async def opened(target: Target, in_flight: int, dialect: Dialect) -> AsyncItera
 async def _read(stream: aiohttp.StreamReader, most_bytes: int) -> bytes:
     parts = []
     size = 0
-    while part := await stream.readany():
+    while not stream.at_eof():
+        part = await stream.readany()
         parts.append(part)
         size += len(part)
         if size > most_bytes:
