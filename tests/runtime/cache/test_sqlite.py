@@ -34,6 +34,14 @@ def set_aside(path):
     return sorted(other.name for other in path.parent.glob(f"{path.name}.set-aside-*") if not other.name.endswith(("-wal", "-shm")))
 
 
+def test_a_new_file_is_synced_like_any_other_once_it_is_made(sqlite_place):
+    normal = 1
+    for _ in range(2):
+        cache = sqlite_place.open()
+        assert cache._file.connection.execute("PRAGMA synchronous").fetchone() == (normal,)
+        cache.close()
+
+
 def test_the_file_and_what_lies_beside_it_are_for_their_owner_alone(sqlite_place):
     cache = sqlite_place.open()
     cache.put_many({A: answer()})
