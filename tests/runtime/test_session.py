@@ -1,4 +1,5 @@
 import asyncio
+from itertools import groupby
 
 import pytest
 
@@ -89,6 +90,43 @@ def test_prompts_that_begin_alike_are_asked_one_after_the_other(answers, model):
     given = [f"{text}Question {number}" for number in range(4) for text in (long, other)]
     assert answers(*given) == ["yes"] * 8
     assert asked == sorted(asked)
+
+
+@pytest.fixture
+def windows(settings, call, rule, model):
+    """Asks for windows of tickets side by side in one session; gives what became of each. Every ticket that is asked for is shown first."""
+
+    def ask(*windows, show):
+        question = Question("step", call(), rule, settings)
+
+        async def run():
+            async with Session(settings, 2, Ledger()) as session:
+                prompts = [[question.messages({"ticket": ticket}) for ticket in window] for window in windows]
+                tasks = [asyncio.create_task(session.answers(question, window)) for window in prompts]
+                model.reply = lambda request: show(request.messages[-1]["content"].split()[-1], tasks) or "yes"
+                return await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 20)
+
+        return asyncio.run(run())
+
+    return ask
+
+
+def test_a_window_begins_when_all_prompts_of_the_one_before_have_begun(windows):
+    asked = []
+    tickets = [[f"{name}{number}" for number in range(8)] for name in "abc"]
+    assert windows(*tickets, show=lambda ticket, _: asked.append(ticket)) == [["yes"] * 8] * 3
+    assert len(asked) == 24
+    assert [name for name, _ in groupby(asked, key=lambda ticket: ticket[0])] == sorted("abc", key=lambda name: asked.index(f"{name}0"))
+
+
+def test_a_window_that_is_stopped_holds_up_no_other(windows):
+    def show(ticket, tasks):
+        if ticket == "a0":
+            tasks[0].cancel()
+
+    stopped, *others = windows([f"a{number}" for number in range(8)], ["b"], ["c"], show=show)
+    assert isinstance(stopped, asyncio.CancelledError)
+    assert others == [["yes"], ["yes"]]
 
 
 def test_an_answer_is_settled_only_when_it_is_safe(answers, cache, model, monkeypatch):

@@ -38,6 +38,15 @@ def test_no_more_places_are_taken_than_there_are_and_who_waits_longest_is_next()
     assert run(work) == ["a", "b", "c"]
 
 
+def test_a_place_that_is_free_is_taken_at_once():
+    slots = Slots(1)
+    slot = slots.take_at_once()
+    assert slot is not None
+    assert slots.take_at_once() is None
+    slot.leave()
+    assert slots.take_at_once() is not None
+
+
 def test_a_place_that_was_given_to_somebody_who_is_stopped_goes_to_the_next():
     async def work():
         slots = Slots(1)

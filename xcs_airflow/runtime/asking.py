@@ -45,12 +45,14 @@ class Asking:
         self._not_begun = len(self._lots)
         self._outcomes: dict[int, Outcome] = {}
 
-    async def outcomes(self, workers: int) -> list[Outcome]:
+    async def outcomes(self, workers: int, all_begun: Callable[[], None] = lambda: None) -> list[Outcome]:
         """The outcomes, in the order of the prompts.
 
         Args:
             workers: How many calls are worked on at a time.
+            all_begun: Is called when the last prompt is being worked on.
         """
+        self._all_begun = all_begun
         try:
             async with together() as group:
                 for _ in range(min(workers, len(self._lots))):
@@ -66,6 +68,8 @@ class Asking:
     async def _work(self) -> None:
         for lot in self._queue:
             self._not_begun -= 1
+            if not self._not_begun:
+                self._all_begun()
             if len(lot) == 1:
                 self._land(lot[0], await self._alone.outcome(lot[0], self._not_begun + 1))
             else:

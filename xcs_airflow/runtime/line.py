@@ -172,17 +172,17 @@ class Line:
 
         Whoever waits for the route keeps no place of the task meanwhile: other routes may have use for it.
         """
-        slot = await self._slots.take()
-        if not self._pacing.is_free:
-            slot.leave()
-            began = await self._pacing.enter(expected)
-            try:
-                return began, await self._slots.take()
-            except BaseException:
-                self._pacing.spend(began, expected, 0)
-                self._pacing.leave()
-                raise
-        return await self._pacing.enter(expected), slot
+        slot = self._slots.take_at_once() or await self._slots.take()
+        if self._pacing.is_free:
+            return self._pacing.begin(), slot
+        slot.leave()
+        began = await self._pacing.enter(expected)
+        try:
+            return began, await self._slots.take()
+        except BaseException:
+            self._pacing.spend(began, expected, 0)
+            self._pacing.leave()
+            raise
 
     async def _attempt(self, question: Question, request: ModelRequest, remaining: int, slot: Slot) -> Reply:
         """One attempt, in a place that an answer keeps until it is settled."""

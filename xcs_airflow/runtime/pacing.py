@@ -102,19 +102,26 @@ class Pacing:
             except asyncio.CancelledError:
                 self._wake()  # the place may have been given to this one already
                 raise
-        self._active += 1
+        began = self.begin()
         if self._interval_s or self._paused_until or self.counts_tokens:
             try:
                 await self._moment(tokens)
             except BaseException:
                 self.leave()
                 raise
+            began = self._clock()
+        return began
+
+    def begin(self) -> float:
+        """Take a place that `is_free` says is there; gives the time."""
+        self._active += 1
         return self._clock()
 
     def leave(self) -> None:
         """Give the place to the next."""
         self._active -= 1
-        self._wake()
+        if self._waiting:
+            self._wake()
 
     def spend(self, began: float, expected: int, used: int) -> None:
         """A call has ended: no other begins before the minute has made up for all tokens that were used.

@@ -94,6 +94,7 @@ class Session:
         self._lines: dict[Target, Line] = {}
         self._claims: dict[str, Claims] = {}
         self._keepers: dict[str, Keeper] = {}
+        self._begun: dict[Question, asyncio.Event] = {}
         self._opening = asyncio.Lock()
         self._open = AsyncExitStack()
 
@@ -132,7 +133,7 @@ class Session:
             return await self._remembered(question, messages, keys, dict(zip(keys, alone, strict=False)))
         self._ledger.note(question.account, rows=len(messages), hits=0, duplicates=0, shape=question.shape, pack=question.pack)
         asking = Asking(await self._line(question.target), question, messages)
-        asked = await asking.outcomes(self._in_flight)
+        asked = await self._in_turn(question, asking, self._in_flight)
         return [outcome if isinstance(outcome, Failure) else outcome.value for outcome in asked]
 
     def _place(self, question: Question, alone: dict[str, str]) -> _Place:
@@ -205,9 +206,7 @@ class Session:
         from_others: set[str] = set()
         pause_s = _FIRST_LOOK_S
         while missing:
-            taken = await asyncio.to_thread(claims.take, missing)
-            # Somebody may have answered between the first look and the claim.
-            found = await asyncio.to_thread(recall, place.cache, question, list(missing), place.alone)
+            taken, found = await asyncio.to_thread(_claimed, claims, place, question, list(missing))
             for key, outcome in found.items():
                 land(key, outcome)
                 del missing[key]
@@ -229,15 +228,27 @@ class Session:
     ) -> None:
         if not prompts:
             return
-        for recipe in question.recipes:
-            await asyncio.to_thread(place.cache.note_recipe, recipe)
         # What begins alike is asked one after the other, so that a provider's prompt cache still has the beginning.
         keys = sorted(prompts, key=lambda key: [message["content"] for message in prompts[key]])
         line = await self._line(question.target)
         safe = Safe(self._keeper(place), keys, [place.alone.get(key, key) for key in keys])
         asking = Asking(line, question, [prompts[key] for key in keys], safe, lambda row, outcome: land(keys[row], outcome))
         # Remembering in a remote cache takes a worker, but no place of a call.
-        await asking.outcomes(self._in_flight * (2 if place.cache.is_remote else 1))
+        await self._in_turn(question, asking, self._in_flight * (2 if place.cache.is_remote else 1))
+
+    async def _in_turn(self, question: Question, asking: Asking, workers: int) -> list[Outcome]:
+        """The outcomes for one window of a question, which begins when the one before waits for answers only.
+
+        Side by side, twice as many workers as there are places would wait for one before every call.
+        """
+        before, begun = self._begun.get(question), asyncio.Event()
+        self._begun[question] = begun
+        try:
+            if before is not None:
+                await before.wait()
+            return await asking.outcomes(workers, begun.set)
+        finally:
+            begun.set()
 
     def _keeper(self, place: _Place) -> Keeper:
         if place.address not in self._keepers:
@@ -258,6 +269,15 @@ class Session:
                 pacing = Pacing(in_flight, target.route.requests_per_minute, target.route.tokens_per_minute)
                 self._lines[target] = Line(provider, pacing, self._slots, self._ledger, self._purse)
             return self._lines[target]
+
+
+def _claimed(claims: Claims, place: _Place, question: Question, missing: Sequence[str]) -> tuple[set[str], dict[str, Outcome]]:
+    """The keys that nobody else asks for, and what somebody answered between the first look and the claim."""
+    taken = claims.take(missing)
+    if taken:
+        for recipe in question.recipes:
+            place.cache.note_recipe(recipe)
+    return taken, recall(place.cache, question, missing, place.alone)
 
 
 def _abandoned(question: Question) -> Failure:

@@ -22,11 +22,18 @@ class Slots:
         self._free = most
         self._waiting: deque[asyncio.Future[None]] = deque()
 
+    def take_at_once(self) -> Slot | None:
+        """A place, if there is one that nobody waits for."""
+        if not self._free:
+            return None
+        self._free -= 1
+        return Slot(self)
+
     async def take(self) -> Slot:
         """Wait for a place."""
-        if self._free:
-            self._free -= 1
-            return Slot(self)
+        slot = self.take_at_once()
+        if slot is not None:
+            return slot
         given: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(given)
         try:
