@@ -136,14 +136,15 @@ class StepRunner:
 
     async def _ask(self, session: Session, step: Step, call: ModelCall) -> None:
         question = self.question(step, call)
-        plain = await asyncio.to_thread(self._plain_inputs, step)
         failures = Failures()
         if not step.map_over:
+            plain = await asyncio.to_thread(self._plain_inputs, step)
             answers = await session.answers(question, await self._prompts(question, [plain]), [""])
             failures.count(answers)
             failures.raise_any()
             self._commit_plain(step, answers[0])
             return
+        plain, remaining = await asyncio.to_thread(lambda: (self._plain_inputs(step), self._rows(step)))
         with self._results.writer(step.id, self._shard, "collection") as writer:
 
             def write(window: Sequence[Row], answers: Sequence[Any]) -> None:
@@ -152,7 +153,6 @@ class StepRunner:
                     for (key, row), answer in zip(window, answers, strict=True):
                         _collect(writer, step, key, row, answer)
 
-            remaining = await asyncio.to_thread(self._rows, step)
             await self._ask_windows(session, question, remaining, plain, write)
             failures.raise_any()
 
