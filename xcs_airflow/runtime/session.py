@@ -202,7 +202,7 @@ class Session:
         Returns:
             The keys whose answers others paid for.
         """
-        claims = await self._claims_in(place)
+        claims = self._claims_in(place)
         from_others: set[str] = set()
         pause_s = _FIRST_LOOK_S
         while missing:
@@ -255,11 +255,10 @@ class Session:
             self._keepers[place.address] = Keeper(place.cache, self._ledger, self._in_flight)
         return self._keepers[place.address]
 
-    async def _claims_in(self, place: _Place) -> Claims:
-        async with self._opening:
-            if place.address not in self._claims:
-                self._claims[place.address] = await asyncio.to_thread(place.cache.claims)
-            return self._claims[place.address]
+    def _claims_in(self, place: _Place) -> Claims:
+        if place.address not in self._claims:
+            self._claims[place.address] = place.cache.claims()
+        return self._claims[place.address]
 
     async def _line(self, target: Target) -> Line:
         async with self._opening:

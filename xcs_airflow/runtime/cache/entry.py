@@ -185,7 +185,7 @@ class Cache(Protocol):
         """
 
     def claims(self) -> Claims:
-        """Claims of whoever calls this; to be closed."""
+        """Claims of whoever calls this; to be closed. Until one is taken, nothing is asked of the place."""
 
     def note_recipe(self, recipe: Recipe) -> None:
         """Remember how something was asked, for `xcs cache why-miss`. What was noted once costs nothing again."""
