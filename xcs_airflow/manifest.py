@@ -56,11 +56,13 @@ class PrefixRule(Frozen):
         ttl_s: How long it stays there after it was last used: five minutes or an hour, as Anthropic offers
             (platform.claude.com/docs/en/build-with-claude/prompt-caching).
         prime: Whether one call is answered before the others begin. Calls that are made side by side do not see what others of
-            them write.
+            them write, and neither do the requests of one batch: through a provider's batch API, a batch of one request goes first.
+        prime_from: Through a batch API, from how many requests on: fewer go as they are, at once and without a mark.
     """
 
     ttl_s: Literal[300, 3600] = 300
     prime: bool = False
+    prime_from: int = Field(default=2, ge=2)
 
 
 class ModelCall(Frozen):

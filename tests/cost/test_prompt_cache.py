@@ -39,6 +39,22 @@ def test_priming_pays_only_above_break_even(is_batch):
     assert saved_usd(OPUS, SHARED, Calls(first, 1, primed=1, is_batch=is_batch), PRICES, is_marked=True).low > 0
 
 
+def test_writing_for_an_hour_costs_twice_the_input_and_pays_from_three_calls_on():
+    """A write at 2 and a read at 0.1 (platform.claude.com/docs/en/build-with-claude/prompt-caching): 2.1 for two calls, 2.2 for three."""
+    first = pays_from(OPUS, PRICES, is_batch=True, is_long=True)
+    assert first == 3
+    two, three = (saved_usd(OPUS, SHARED, Calls(n, n, primed=1, is_batch=True, is_long=True), PRICES, is_marked=True) for n in (2, 3))
+    assert two.low < 0 < three.low
+
+
+def test_of_a_batch_after_another_three_of_ten_requests_read_at_worst():
+    """30 to 98 % of the requests of batches, says Anthropic's page, as quoted in Bike4Mind/bike4mind issue 2741; that 25 of 25 did."""
+    row = prompt_cache_of(OPUS)
+    assert (row.batch_hit_share_low, row.longest_ttl_s) == (0.3, 3600)
+    saved = saved_usd(OPUS, SHARED, Calls(100, 100, primed=1, is_batch=True, is_long=True), PRICES, is_marked=True)
+    assert saved.high < 0 < saved.expected < saved.low
+
+
 def test_calls_that_begin_together_do_not_see_what_each_writes():
     """Facts on batching, section 1.5: the items run in parallel and do not see each other's write."""
     together = saved_usd(OPUS, SHARED, Calls(32, 32), PRICES, is_marked=True)

@@ -14,6 +14,7 @@ from xcs_airflow.ir import (
     Parameter,
     ParameterSpec,
     PipelinePolicy,
+    RecordOf,
     Ref,
     Resources,
     Retry,
@@ -327,6 +328,32 @@ def calls_that_begin_alike() -> Graph:
         llm("unknown", LONG, each="load", model="nobody/knows"),
     ]
     return graph(MANY, *calls)
+
+
+def batches_that_begin_alike() -> Graph:
+    first = llm("first", LONG, each="load", batch=BatchPolicy(group="a", mechanism="provider_batch"), **CLAUDE)
+    beside = llm("beside", "Sum up: ", each="load", batch=BatchPolicy(group="a", mechanism="provider_batch"), **CLAUDE)
+    after = llm("next", LONG, each="first", batch=BatchPolicy(group="b", mechanism="provider_batch"), **CLAUDE)
+    policy = PipelinePolicy(deadline_s=80 * 3600)
+    return graph(
+        MANY, first, beside, after, output=RecordOf(fields={"a": Ref(operation="next"), "b": Ref(operation="beside")}), policy=policy
+    )
+
+
+def batches_in_a_hurry() -> Graph:
+    long = llm("long", LONG, each="load", batch=BatchPolicy(group="a", mechanism="provider_batch"), **CLAUDE)
+    return graph(MANY, long, output="long", policy=PipelinePolicy(deadline_s=80 * 3600, optimize="latency"))
+
+
+def few_in_a_batch() -> Graph:
+    long = llm("long", LONG, each="load", batch=BatchPolicy(group="a", mechanism="provider_batch"), **CLAUDE)
+    return graph(plain("load", "words", items=2), long, output="long", policy=PipelinePolicy(deadline_s=80 * 3600))
+
+
+def batches_of_openai() -> Graph:
+    batch = BatchPolicy(group="a", mechanism="provider_batch")
+    long = llm("long", LONG, each="load", batch=batch, model="openai/gpt-4.1-mini")
+    return graph(MANY, long, output="long", policy=PipelinePolicy(deadline_s=80 * 3600))
 
 
 def alike_but_in_a_hurry() -> Graph:

@@ -92,7 +92,7 @@ def task_times(members: Sequence[OperationWork], assumed: Assumed, limits: Mappi
 
 
 def _is_primed(operation: Operation) -> bool:
-    """Whether one call of every shard is answered before the others begin."""
+    """Whether one call of every shard is answered before the others begin; of a provider's batch, a batch of one before the rest."""
     return isinstance(operation, LLMOperation) and operation.prefix is not None and operation.prefix.prime
 
 
@@ -119,11 +119,15 @@ def _start_s(task: TaskTimes, platform: Platform | None) -> tuple[float, float, 
 
 
 def _waited_for(members: Sequence[OperationWork], assumed: Assumed) -> TaskTimes:
-    """Operations whose calls go through a provider's batch API wait for the batch; each has its part of that."""
+    """Operations whose calls go through a provider's batch API wait for the batch; each has its part of that.
+
+    Where one of them is primed, all of them wait twice: for the batch of one request, and for that of the others.
+    """
     rounds = sum(work.rounds for work in members)
+    batches = 2 if any(_is_primed(work.operation) for work in members) else 1
     parts = {}
     for work in members:
-        batch, share = _batch_s(work, assumed), work.rounds / max(rounds, 1)
+        batch, share = _batch_s(work, assumed), batches * work.rounds / max(rounds, 1)
         low = 0 if work.operation.when is not None else batch.low * share
         parts[work.operation.id] = Figure(low=low, expected=batch.expected * share, high=batch.high * share, source=batch.source)
     whole = Figure.total(parts.values())

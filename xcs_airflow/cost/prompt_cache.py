@@ -28,8 +28,11 @@ class PromptCache(Frozen):
         needs_marker: Whether only what is marked is taken; otherwise it takes what it likes.
         min_tokens: Shorter prefixes are not taken.
         ttl_s: After how many seconds without a read a prefix is forgotten.
+        longest_ttl_s: The same, where it is asked to stay as long as it can.
         hit_share_low: What share of the calls that could find a prefix does, at worst.
         hit_share: What share does, as expected.
+        batch_hit_share_low: The same of the requests of a batch, when a batch before it wrote the prefix; 0 where nobody has measured it.
+        batch_hit_share: The same, as expected.
         as_of: The date, YYYY-MM-DD, it was looked up.
         source: The page that says so.
     """
@@ -38,8 +41,11 @@ class PromptCache(Frozen):
     needs_marker: bool
     min_tokens: int = Field(ge=1)
     ttl_s: int = Field(ge=1)
+    longest_ttl_s: int = Field(ge=1)
     hit_share_low: float = Field(ge=0, le=1)
     hit_share: float = Field(ge=0, le=1)
+    batch_hit_share_low: float = Field(ge=0, le=1)
+    batch_hit_share: float = Field(ge=0, le=1)
     as_of: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$")
     source: str
 
@@ -68,12 +74,14 @@ class Calls(NamedTuple):
         at_once: How many begin before the first of them is answered.
         primed: How many are answered before all others begin; 0 when none is waited for.
         is_batch: Whether they go through the provider's batch API, where they do not see what each other writes.
+        is_long: Whether what they write is to stay as long as it can, which may cost more.
     """
 
     number: float
     at_once: int
     primed: int = 0
     is_batch: bool = False
+    is_long: bool = False
 
     @property
     def too_early(self) -> float:
@@ -100,12 +108,7 @@ def saved_usd(model: str, shared_tokens: float, calls: Calls, prices: PriceBook,
     row = prompt_cache_of(model)
     if row is None or shared_tokens < row.min_tokens or (row.needs_marker and not is_marked):
         return None
-    tokens = round(shared_tokens)
-    fresh, read, written = (
-        prices.price(model, tokens, 0, is_batch=calls.is_batch),
-        prices.price(model, tokens, 0, tokens, is_batch=calls.is_batch),
-        prices.price(model, tokens, 0, written_tokens=tokens, is_batch=calls.is_batch),
-    )
+    fresh, read, written = _prices_of(model, round(shared_tokens), prices, is_batch=calls.is_batch, is_long=calls.is_long)
     if fresh is None or read is None or written is None:
         return None
     later = Decimal(repr(calls.number - calls.too_early))
@@ -115,7 +118,17 @@ def saved_usd(model: str, shared_tokens: float, calls: Calls, prices: PriceBook,
         reads = later * Decimal(repr(share))
         return reads * (fresh - read) - (early + later - reads) * (written - fresh)
 
-    return Money(low=saved(1.0), expected=saved(row.hit_share), high=saved(row.hit_share_low))
+    expected, low = (row.batch_hit_share, row.batch_hit_share_low) if calls.is_batch else (row.hit_share, row.hit_share_low)
+    return Money(low=saved(1.0), expected=saved(expected), high=saved(low))
+
+
+def _prices_of(model: str, tokens: int, prices: PriceBook, *, is_batch: bool, is_long: bool) -> tuple[Decimal | None, ...]:
+    """What so many tokens of input cost as they are, when they are read, and when they are written; None where nobody knows."""
+    return (
+        prices.price(model, tokens, 0, is_batch=is_batch),
+        prices.price(model, tokens, 0, tokens, is_batch=is_batch),
+        prices.price(model, tokens, 0, written_tokens=tokens, hour_tokens=tokens if is_long else 0, is_batch=is_batch),
+    )
 
 
 def less(cost: Money, saved: Money | None) -> Money:
@@ -126,22 +139,18 @@ def less(cost: Money, saved: Money | None) -> Money:
     return Money(low=max(Decimal(0), min(low, expected)), expected=expected, high=max(high, expected))
 
 
-def pays_from(model: str, prices: PriceBook, *, is_batch: bool = False) -> int | None:
+def pays_from(model: str, prices: PriceBook, *, is_batch: bool = False, is_long: bool = False) -> int | None:
     """From how many calls on it pays to wait for the first, which writes, before the others read; None when it never does, or nobody knows.
 
-    With writes at 1.25 and reads at 0.1 times the price of input: from the second call on.
+    With writes at 1.25 and reads at 0.1 times the price of input: from the second call on. With writes at twice that price: from the third.
 
     Args:
         model: `provider/name`.
         prices: The price book.
         is_batch: Whether they go through the provider's batch API.
+        is_long: Whether what they write is to stay as long as it can.
     """
-    million = 1_000_000
-    fresh, read, written = (
-        prices.price(model, million, 0, is_batch=is_batch),
-        prices.price(model, million, 0, million, is_batch=is_batch),
-        prices.price(model, million, 0, written_tokens=million, is_batch=is_batch),
-    )
+    fresh, read, written = _prices_of(model, 1_000_000, prices, is_batch=is_batch, is_long=is_long)
     if fresh is None or read is None or written is None or fresh <= read:
         return None
     return int((written - fresh) / (fresh - read)) + 2

@@ -22,7 +22,7 @@ from xcs_airflow.cost.profile import PipelineProfile
 from xcs_airflow.cost.prompt_cache import Calls, less, saved_usd
 from xcs_airflow.cost.tokens import CallTokens, call_tokens
 from xcs_airflow.ir.graph import Graph, dependencies
-from xcs_airflow.ir.llm_ops import LLMMetadata, LLMOperation
+from xcs_airflow.ir.llm_ops import LLMMetadata, LLMOperation, PrefixPolicy
 from xcs_airflow.ir.operation import Operation
 
 
@@ -180,7 +180,8 @@ def _saved_by_prompt_cache(operation: LLMOperation, shared: Figure, calls: float
     shards, policy = operation.shards or 1, operation.prefix
     at_once = shards * (1 if operation.batch is None else operation.batch.in_flight)
     primed = shards if policy is not None and policy.prime else 0
-    alike = Calls(calls, at_once, primed, goes_through_batch_api(operation))
+    is_long = policy is not None and policy.ttl_s > PrefixPolicy().ttl_s
+    alike = Calls(calls, at_once, primed, goes_through_batch_api(operation), is_long)
     saved = saved_usd(priced_model(operation.metadata), shared.expected, alike, prices, is_marked=policy is not None)
     if saved is not None:
         assumed.use("prompt_cache_hits", operation.id)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Literal
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from xcs_airflow.ir.operation import Operation
 from xcs_airflow.manifest import OnOrphan
@@ -116,11 +116,14 @@ class PrefixPolicy(Frozen):
     Attributes:
         ttl_s: For how many seconds it is to stay: 300, or 3600 where reads come later than that. Anthropic takes 1.25 times the price
             of input for the first, and twice for the second (platform.claude.com/docs/en/build-with-claude/prompt-caching).
-        prime: Whether one call is answered before the others begin, so that these find what it wrote.
+        prime: Whether one call is answered before the others begin, so that these find what it wrote. Through a provider's batch API,
+            a batch of one request goes first, and the others when it has ended.
+        prime_from: Through a batch API, from how many requests on: fewer go as they are, at once and without a mark.
     """
 
     ttl_s: Literal[300, 3600] = 300
     prime: bool = False
+    prime_from: int = Field(default=2, ge=2)
 
 
 class LLMOperation(Operation):

@@ -15,7 +15,7 @@ PASSES: tuple[Pass, ...] = (
     Deduplicate(),  # before grouping: a call that is not made needs no place in flight
     CacheInsertionPass(),  # before grouping: how many calls remain decides how many shards they need
     PromptBatchingPass(),  # it groups the calls that are really made
-    MarkPrefixes(),  # after it: calls through a batch API read nothing of what others write
+    MarkPrefixes(),  # after it: calls through a batch API read only what a batch before theirs wrote
     PlaceOnHardware(),  # before fusing: what a start costs depends on its size
     FuseSmallTasks(),  # it starts together what all others left as tasks
     Schedule(),  # last: which groups, shards and tasks there are decides who shares what a provider allows

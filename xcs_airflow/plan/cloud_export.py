@@ -128,10 +128,12 @@ def _owner(manifest: Manifest, task: Task) -> Task:
 
 
 def _wait(manifest: Manifest, task: Task) -> Wait | None:
-    batch = _owner(manifest, task).provider_batch
+    owner = _owner(manifest, task)
+    batch = owner.provider_batch
     if task.kind != "poll" or batch is None:
         return None
-    return Wait(every_s=batch.poll_every_s, at_most_s=batch.rounds * (batch.window_s + _LATE_S))
+    is_primed = any(step.call is not None and step.call.prefix is not None and step.call.prefix.prime for step in owner.steps)
+    return Wait(every_s=batch.poll_every_s, at_most_s=(batch.rounds + is_primed) * (batch.window_s + _LATE_S))
 
 
 def _planned_task(task: Task, members: Sequence[Operation], figures: Mapping[str, OperationEstimate], priority: int) -> PlannedTask:

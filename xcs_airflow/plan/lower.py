@@ -122,13 +122,13 @@ def _step(operation: Operation, fingerprint: str) -> Step:
 
 
 def _call(operation: LLMOperation) -> ModelCall:
-    prefix = operation.prefix
+    prefix = None if operation.prefix is None else PrefixRule(**operation.prefix.model_dump())
     return ModelCall(
         prompt=operation.prompt,
         prompt_func=operation.prompt_func,
         output_schema=operation.output_schema,
         pack=operation.items_per_request,
-        prefix=None if prefix is None else PrefixRule(ttl_s=prefix.ttl_s, prime=prefix.prime),
+        prefix=prefix,
         **request_fields(operation),
     )
 

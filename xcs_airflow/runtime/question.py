@@ -167,10 +167,10 @@ class Question:
         """What is worth remembering of an answer."""
         return CachedAnswer(answer.text, answer.input_tokens, answer.output_tokens, answer.model, int(time.time()))
 
-    def request(self, messages: list[Message]) -> ModelRequest:
-        """The complete request."""
+    def request(self, messages: list[Message], *, is_marked: bool = True) -> ModelRequest:
+        """The complete request; whether the provider is asked to keep what it shares with others changes no answer."""
         call = self._call
-        prefix = self._prefix(self.shared(messages)) if call.prefix is not None else None
+        prefix = self._prefix(self.shared(messages)) if call.prefix is not None and is_marked else None
         return ModelRequest(call.model, messages, call.temperature, call.max_tokens, call.seed, call.output_schema, prefix)
 
     def _prefix(self, shared: Shared) -> Prefix | None:

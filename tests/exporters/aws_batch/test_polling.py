@@ -2,10 +2,11 @@
 
 import pytest
 
+from xcs_airflow.cost.batch_priming import POLL_PAUSE_S
 from xcs_airflow.errors import UnsupportedError
 from xcs_airflow.plan import CloudExporter
 from xcs_airflow.plan.cloud_graph import Wait
-from xcs_exporters.aws_batch.polling import MAX_EVENTS, Patience
+from xcs_exporters.aws_batch.polling import LONGEST_S, MAX_EVENTS, Patience
 from xcs_exporters.aws_batch.state_machine import patience
 
 from .conftest import batched_graph
@@ -25,6 +26,7 @@ def test_it_waits_as_long_as_the_plan_says_and_one_wait_more_at_most(wait, longe
 
 def test_waits_grow_up_to_the_longest():
     assert DAY.pauses_s(2, 900)[:6] == (60, 120, 240, 480, 900, 900)
+    assert LONGEST_S[0] == POLL_PAUSE_S
     assert Patience.of(DAY, 900) == Patience(first_s=60, longest_s=900, waits=99)
 
 

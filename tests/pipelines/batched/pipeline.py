@@ -25,11 +25,21 @@ greet = llm(
 )
 
 
+judge = llm(  # long enough for a prompt cache: one request goes first
+    "anthropic/claude-sonnet-4-5",
+    "How urgent is this ticket, from 1 to 5?\n\n" + "5 is for whoever cannot work, 1 for whoever only wonders.\n" * 100 + "\n{ticket}",
+    max_tokens=2,
+    mechanism="provider_batch",
+    secrets={"ANTHROPIC_API_KEY": "anthropic-api-key"},
+)
+
+
 @op
-def report(teams: list[str], greeting: str) -> str:
-    return "\n".join([greeting, *teams])
+def report(teams: list[str], urgencies: list[str], greeting: str) -> str:
+    return "\n".join([greeting, *map(" ".join, zip(teams, urgencies, strict=True))])
 
 
 @pipeline(deadline="3d")
 def batched(path: str = "tickets.jsonl") -> str:
-    return report(classify.map(ticket=load(path)), greet(path))
+    tickets = load(path)
+    return report(classify.map(ticket=tickets), judge.map(ticket=tickets), greet(path))

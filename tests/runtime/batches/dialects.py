@@ -15,6 +15,9 @@ from datetime import UTC, datetime
 
 from .fates import BILLED, prompt_of
 
+PREFIX_TOKENS = 5000
+"""How many tokens the prompt cache takes or finds, whatever a request marks."""
+
 
 class OpenAI:
     """`/files` and `/batches`."""
@@ -85,11 +88,12 @@ class OpenAI:
             "output_file_id": f"output-{batch.id}" if ended and completed else None,
             "error_file_id": f"error-{batch.id}" if ended and failed else None,
             "created_at": int(batch.created_at),
+            "completed_at": int(batch.ended_at or batch.created_at) if ended else None,
             "request_counts": {"total": len(batch.requests), "completed": completed * ended, "failed": failed * ended},
             "metadata": batch.metadata,
         }
 
-    def _line(self, fate, request):
+    def _line(self, fate, request, _):
         line = {"id": f"batch_req_{request['custom_id'][-6:]}", "response": None, "error": None}
         if fate in ("expired", "cancelled"):
             words = {"expired": "could not be executed before the completion window expired", "cancelled": "was cancelled"}
@@ -158,25 +162,30 @@ class Anthropic:
             "processing_status": "ended" if ended else "canceling" if batch.is_cancelled else "in_progress",
             "request_counts": counts,
             "created_at": created,
+            "ended_at": datetime.fromtimestamp(batch.ended_at or batch.created_at, UTC).isoformat() if ended else None,
             "results_url": f"{self.server.url}/messages/batches/{batch.id}/results" if ended else None,
         }
 
-    def _line(self, fate, request):
+    def _line(self, fate, request, cached):
         kind = _TYPES[fate]
         if kind == "succeeded":
-            return {"result": {"type": kind, "message": self._message(fate, request)}}
+            return {"result": {"type": kind, "message": self._message(fate, request, cached)}}
         if kind == "errored":
             word = "invalid_request_error" if fate == "errored" else "overloaded_error"
             error = {"type": "error", "error": {"type": word, "message": f"told to be {fate}"}}
             return {"result": {"type": kind, "error": error}}
         return {"result": {"type": kind}}
 
-    def _message(self, fate, request):
+    def _message(self, fate, request, cached):
         content = [{"type": "text", "text": answer_of(self.server, fate, request)}]
         reason = "end_turn"
         if fate == "refused":
             content, reason = [], "refusal"
         usage = {"input_tokens": 10, "output_tokens": 2}
+        if cached == "written":
+            usage |= {"cache_creation_input_tokens": PREFIX_TOKENS, "cache_creation": {"ephemeral_1h_input_tokens": PREFIX_TOKENS}}
+        elif cached == "read":
+            usage["cache_read_input_tokens"] = PREFIX_TOKENS
         model = request["params"]["model"]
         return {
             "id": "msg_1",

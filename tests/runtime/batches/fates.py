@@ -14,4 +14,15 @@ BILLED = ("succeeded", "unfit", "refused", "twice")
 
 def prompt_of(request):
     """The first thing a request asks, whatever came after it."""
-    return (request.get("body") or request.get("params"))["messages"][0]["content"]
+    content = (request.get("body") or request.get("params"))["messages"][0]["content"]
+    return content if isinstance(content, str) else "".join(block["text"] for block in content)
+
+
+def mark_of(request):
+    """What a request asks the provider to keep, and how; None when it asks nothing."""
+    for message in (request.get("body") or request.get("params"))["messages"]:
+        blocks = message["content"] if isinstance(message["content"], list) else []
+        for block in blocks:
+            if "cache_control" in block:
+                return block["text"], block["cache_control"]
+    return None

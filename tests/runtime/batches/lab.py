@@ -13,7 +13,7 @@ from xcs_airflow.errors import NotReadyError
 from xcs_airflow.ir import BatchPolicy, CachePolicy, Graph, LLMMetadata, LLMOperation, Operation, PipelinePolicy, Prompt, Ref
 from xcs_airflow.plan.lower import lower
 from xcs_airflow.runtime import ModelRoute, RuntimeSettings, read_output, run_task, run_usage
-from xcs_airflow.runtime.batches import polling
+from xcs_airflow.runtime.batches import polling, priming
 from xcs_airflow.runtime.models import batch_client
 from xcs_airflow.values import Constant, Hole, Message
 
@@ -56,9 +56,10 @@ class Lab:
         self.manifest = self.lowered()
         now = SimpleNamespace(time=lambda: time.time() + self.later_s)
         monkeypatch.setattr(polling, "time", now)
+        monkeypatch.setattr(priming, "time", now)
         monkeypatch.setattr(batch_client, "backoff_s", lambda failed: 0.01)
 
-    def lowered(self, *, budget_usd=None, shards=None, schema=None, cache=_REMEMBERED, code=None, **terms):
+    def lowered(self, *, budget_usd=None, shards=None, schema=None, cache=_REMEMBERED, code=None, prefix=None, **terms):
         """The manifest, with other terms for its batches than the provider's."""
         prompt = Prompt(messages=(Message(parts=("about ", Hole(input="x"))),))
         metadata = LLMMetadata(model=MODELS[self.provider], temperature=0, max_tokens=8)
@@ -71,6 +72,7 @@ class Lab:
             cache=cache,
             output_schema=schema,
             shards=shards,
+            prefix=prefix,
             batch=BatchPolicy(group="ask", mechanism="provider_batch"),
         )
         load = Operation(id="load", func="pipeline:load", code=code, inputs={"items": Constant(constant=self.items)})

@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 from .dialects import Anthropic, OpenAI
-from .fates import BILLED, prompt_of
+from .fates import BILLED, mark_of, prompt_of
 
 _ROUTES = (
     ("POST", r"/v1/files", "upload"),
@@ -49,6 +49,8 @@ class Batch:
     is_cancelled: bool = False
     fates: dict = field(default_factory=dict)
     errors: list | None = None
+    ended_at: float | None = None
+    cached: dict = field(default_factory=dict)
 
 
 class BatchServer(ThreadingHTTPServer):
@@ -65,6 +67,8 @@ class BatchServer(ThreadingHTTPServer):
         keeps_metadata: Whether batches remember what the caller says about them.
         failing: Errors with which the next batches fail as a whole, in order; None lets one through.
         answer: Gives the answer to a prompt.
+        kept: What the prompt cache has. The requests of a batch find there what earlier batches wrote, and not what each other does.
+        looked_up: How many billed requests with a mark were read from there, and how many written.
     """
 
     daemon_threads = True
@@ -80,6 +84,8 @@ class BatchServer(ThreadingHTTPServer):
         self.faults = {name: [] for _, _, name in _ROUTES}
         self.fate = lambda prompt, before: "succeeded"
         self.answer = str.upper
+        self.kept = set()
+        self.looked_up = Counter()
         self.looks = 1
         self.lag = 0
         self.keeps_metadata = True
@@ -115,13 +121,19 @@ class BatchServer(ThreadingHTTPServer):
 
     def finish(self, batch):
         """Work is over: every request has its fate, and what has an answer is billed."""
-        batch.state = "ended"
+        batch.state, batch.ended_at = "ended", time.time()
+        before = set(self.kept)
         for request in batch.requests:
             prompt = prompt_of(request)
             fate = self.fate(prompt, self.seen[prompt])
             self.seen[prompt] += 1
             batch.fates[request["custom_id"]] = fate
             self.billed[prompt] += fate in BILLED
+            mark = mark_of(request)
+            if mark is not None and fate in BILLED:
+                kind = batch.cached[request["custom_id"]] = "read" if mark[0] in before else "written"
+                self.looked_up[kind] += 1
+                self.kept.add(mark[0])
 
     def lines(self, batch, describe):
         """The lines of results, in an order of their own."""
@@ -129,7 +141,8 @@ class BatchServer(ThreadingHTTPServer):
         for request in batch.requests:
             fate = batch.fates[request["custom_id"]]
             if fate != "missing":
-                lines += [{"custom_id": request["custom_id"], **describe(fate, request)}] * (2 if fate == "twice" else 1)
+                line = describe(fate, request, batch.cached.get(request["custom_id"]))
+                lines += [{"custom_id": request["custom_id"], **line}] * (2 if fate == "twice" else 1)
         random.Random(batch.id).shuffle(lines)
         return lines
 

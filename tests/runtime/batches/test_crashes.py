@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from xcs_airflow.errors import ModelUnavailableError, XcsError
+from xcs_airflow.ir.llm_ops import PrefixPolicy
 from xcs_airflow.runtime.batches import asked, bookkeeping, collecting, documents, submitting, taking
 from xcs_airflow.runtime.models import anthropic_batches, openai_batches
 from xcs_airflow.runtime.purse import RunPurse
@@ -140,6 +141,19 @@ def test_killed_while_it_collects(lab, point):
     lab.wait()
     killed(lab, point, lab.collect)
     assert_all_is_well(lab)
+
+
+@pytest.mark.parametrize("point", (SUBMITTING | POLLING).values(), ids=SUBMITTING | POLLING)
+def test_killed_while_one_request_goes_first(lab, point):
+    """Whichever of the two waits is interrupted, and however late another goes on."""
+    lab.manifest = lab.lowered(budget_usd=BUDGET_USD, max_requests=4, prefix=PrefixPolicy(ttl_s=3600, prime=True, prime_from=3))
+    lab.server.looks = 2
+    killed(lab, point, lambda: (lab.submit(), lab.wait()))
+    lab.submit()
+    lab.wait(step_s=LONG_AGO_S)
+    assert_all_is_well(lab)
+    first, *_ = lab.server.batches.values()
+    assert len(first.requests) == 1
 
 
 def test_killed_again_and_again(lab):

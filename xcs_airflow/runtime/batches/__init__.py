@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 from xcs_airflow.errors import NotReadyError, XcsError
@@ -60,16 +61,25 @@ def poll(parts: Iterable[Attempt], runner_of: RunnerOf, price: Price, purse: Pur
 def _all_asked(parts: Iterable[Attempt], runner_of: RunnerOf, price: Price, purse: Purse | None) -> Iterator[Asked]:
     """The steps whose calls go through a batch API. What a test or a model in this process answers is asked when it is collected."""
     for part in parts:
-        taken: set[str] = set()
         runner = runner_of(part)
+        every: list[Asked] = []
         for step in part.missing:
             if step.call is not None:
-                asked = Asked.of(part, runner, step, step.call, price, purse, frozenset(taken))
+                asked = Asked.of(part, runner, step, step.call, price, purse)
                 if asked is not None:
-                    yield asked
-                    taken.update(key for batch in asked.dossier.open for key in batch.intent.keys)
+                    every.append(asked)
                 else:
                     _LOG.info("%s has no batch API: %s is asked when the answers are collected", step.call.model, step.id)
+        yield from every if len(every) == 1 else _beside_each_other(every)
+
+
+def _beside_each_other(every: Sequence[Asked]) -> Iterator[Asked]:
+    """Steps that may ask the same, each told what is in batches of the others when its turn comes."""
+    for asked in every:
+        asked.dossier.load()
+    for asked in every:
+        others = (batch for other in every if other is not asked for batch in other.dossier.open)
+        yield replace(asked, taken=frozenset(key for batch in others for key in batch.intent.keys))  # a field, not a dict
 
 
 def _each(works: Iterator[Coroutine[None, None, list[Usage]]]) -> list[Usage]:

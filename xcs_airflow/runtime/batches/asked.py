@@ -9,7 +9,7 @@ from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
-from xcs_airflow.manifest import ModelCall, ProviderBatch, Step
+from xcs_airflow.manifest import ModelCall, PrefixRule, ProviderBatch, Step
 from xcs_airflow.runtime.attempt import Attempt
 from xcs_airflow.runtime.batches.documents import Dossier
 from xcs_airflow.runtime.books import Account, Price
@@ -53,18 +53,21 @@ class Asked:
     dossier: Dossier
     price: Price
     purse: Purse | None
-    taken: frozenset[str]
+    taken: frozenset[str] = frozenset()
 
     @classmethod
-    def of(
-        cls, this: Attempt, runner: StepRunner, step: Step, call: ModelCall, price: Price, purse: Purse | None, taken: frozenset[str]
-    ) -> Asked | None:
+    def of(cls, this: Attempt, runner: StepRunner, step: Step, call: ModelCall, price: Price, purse: Purse | None) -> Asked | None:
         """A step of a task; None when its calls do not go through a batch API."""
         terms = this.owner.provider_batch
         question = runner.question(step, call)
         if terms is None or not has_api(question.target):
             return None
-        return cls(this, runner, step, question, terms, dossier_of(this, question), price, purse, taken)
+        return cls(this, runner, step, question, terms, dossier_of(this, question), price, purse)
+
+    @property
+    def prefix(self) -> PrefixRule | None:
+        """What is to become of the part that its prompts share."""
+        return None if self.step.call is None else self.step.call.prefix
 
     @property
     def account(self) -> Account:

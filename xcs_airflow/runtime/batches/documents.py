@@ -41,6 +41,8 @@ class Intent(Frozen):
         sha256: Of the file.
         bytes: How large it is.
         keys: The keys of its requests.
+        is_marked: Whether the provider is asked to keep what they share.
+        goes_first: Whether others wait for it, to find in the provider's prompt cache what it writes.
     """
 
     series: int
@@ -50,6 +52,8 @@ class Intent(Frozen):
     sha256: str
     bytes: int
     keys: tuple[str, ...]
+    is_marked: bool = False
+    goes_first: bool = False
 
     def sought(self, within_s: float) -> Sought:
         """What tells the batch from all others, when it was created within so many seconds."""
@@ -98,19 +102,26 @@ class Outcome(Frozen):
         lacks: Those without an answer.
         is_round: Whether the requests were tried: not when nobody knows whether the batch was submitted, and not when the
             provider had no room for it.
+        ended_at: When it had ended at the provider, at the earliest, in seconds since 1970; 0 when nothing is known.
     """
 
     counts: dict[str, int]
     lacks: tuple[Lack, ...] = ()
     is_round: bool = True
+    ended_at: float = 0
+
+    @property
+    def answers(self) -> int:
+        """How many requests the model answered, well or not."""
+        return self.counts["succeeded"] + self.counts["rejected"]
 
     @classmethod
-    def of(cls, requests: int, lacks: Iterable[Lack], *, is_round: bool = True) -> Outcome:
+    def of(cls, requests: int, lacks: Iterable[Lack], *, is_round: bool = True, ended_at: float = 0) -> Outcome:
         """What became of so many requests, of which these have no answer."""
         without = tuple(lacks)
         counted = Counter[str](lack.why for lack in without)
         counts = {name: counted[name] for name in CLASSES if name != "succeeded"}
-        return cls(counts={"succeeded": requests - len(without), **counts}, lacks=without, is_round=is_round)
+        return cls(counts={"succeeded": requests - len(without), **counts}, lacks=without, is_round=is_round, ended_at=ended_at)
 
     def __str__(self) -> str:
         return ", ".join(f"{count} {name}" for name, count in self.counts.items() if count)

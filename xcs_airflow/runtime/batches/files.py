@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -17,6 +17,7 @@ from xcs_airflow.errors import RuntimeTaskError
 from xcs_airflow.manifest import ProviderBatch
 from xcs_airflow.runtime.answers import MisfitError
 from xcs_airflow.runtime.batches.documents import custom_id
+from xcs_airflow.runtime.batches.priming import Turn
 from xcs_airflow.runtime.models.batch import BatchApi
 from xcs_airflow.runtime.models.provider import Message, ModelAnswer, ModelRequest
 from xcs_airflow.runtime.question import Question
@@ -31,6 +32,8 @@ class RequestFile:
     Attributes:
         path: Where it is.
         prompts: Where the messages are, for whoever wants the requests once more.
+        is_marked: Whether the provider is asked to keep what its requests share.
+        goes_first: Whether others wait for its batch.
         mark: The random word of its batch.
         keys: The keys of its requests.
         size: In bytes.
@@ -38,6 +41,8 @@ class RequestFile:
 
     path: Path
     prompts: Path
+    is_marked: bool
+    goes_first: bool
     mark: str = field(default_factory=lambda: secrets.token_hex(_MARK_BYTES))
     keys: list[str] = field(default_factory=list)
     size: int = 0
@@ -58,7 +63,7 @@ class RequestFile:
         """The requests once more."""
         with self.prompts.open("rb") as lines:
             for line in lines:
-                yield question.request(json.loads(line))
+                yield question.request(json.loads(line), is_marked=self.is_marked)
 
 
 class RequestFiles:
@@ -68,7 +73,7 @@ class RequestFiles:
         api: The provider they are for.
         question: What is asked.
         terms: How large a file may be.
-        prompts: The prompts and their keys.
+        turn: The prompts and their keys.
         answers: Answers that were no good, by key: the model is told so.
         folder: Where files are made. Each takes the place of the one before.
     """
@@ -78,14 +83,14 @@ class RequestFiles:
         api: BatchApi,
         question: Question,
         terms: ProviderBatch,
-        prompts: Iterable[tuple[str, list[Message]]],
+        turn: Turn,
         answers: Mapping[str, str],
         folder: Path,
     ) -> None:
         self._api = api
         self._question = question
         self._terms = terms
-        self._prompts = iter(prompts)
+        self._turn = turn
         self._answers = answers
         self._folder = folder
         self._next: tuple[str, list[Message]] | None = None
@@ -97,14 +102,15 @@ class RequestFiles:
             RuntimeTaskError: One request is larger than a file may be (XCS726).
         """
         form, terms = self._api.form, self._terms
-        made = RequestFile(self._folder / "requests.jsonl", self._folder / "prompts.jsonl")
+        turn = self._turn
+        made = RequestFile(self._folder / "requests.jsonl", self._folder / "prompts.jsonl", turn.is_marked, turn.goes_first)
         with made.path.open("wb") as file, made.prompts.open("wb") as prompts:
             made.write(file, form.head)
-            while len(made.keys) < terms.max_requests and (waiting := self._next or next(self._prompts, None)):
+            while len(made.keys) < terms.max_requests and (waiting := self._next or next(turn.prompts, None)):
                 self._next = None
                 key, messages = waiting
                 told = self._told(key, messages)
-                line = self._api.line(custom_id(made.mark, key), self._question.request(told))
+                line = self._api.line(custom_id(made.mark, key), self._question.request(told, is_marked=turn.is_marked))
                 joint = form.joint if made.keys else b""
                 if made.size + len(joint) + len(line) + len(form.tail) > terms.max_bytes:
                     if not made.keys:

@@ -1,4 +1,4 @@
-"""Asking how far the batches of a step are: what has ended is taken in, what came back without an answer is submitted again.
+"""Asking how far the batches of a step are: what has ended is taken in, what may yet be answered is submitted.
 
 It knows when to take in, to wait, to look for a batch and to give one up; it waits for nobody itself.
 """
@@ -32,7 +32,9 @@ _MOST_LOST = 5
 
 
 async def polled(asked: Asked) -> list[Usage]:
-    """Take in what has ended, and submit again what may yet be answered. What an earlier poll was done with is not asked about.
+    """Take in what has ended, and submit what may yet be answered: what waited for a first batch, or came back without an answer.
+
+    What an earlier poll was done with is not asked about.
 
     Raises:
         NotReadyError: Something has not ended (XCS721).
@@ -84,9 +86,11 @@ async def _went_on(asked: Asked, api: BatchApi) -> str:
     _check_that_some_arrive(asked)
     if _was_turned_away_just_now(asked.dossier.batches[-1]):
         return "the provider has no room for it, and is asked again later"
+    went_first = asked.dossier.batches[-1].intent.goes_first
     await submit_missing(asked, api, asked.dossier.series)
     # By this process, or by another that was quicker.
-    return "what came back without an answer was submitted again" if asked.dossier.open else ""
+    said = "the others were submitted after the first" if went_first else "what came back without an answer was submitted again"
+    return said if asked.dossier.open else ""
 
 
 async def _taken_in(asked: Asked, api: BatchApi, batch: Batch, batch_id: str) -> list[Usage] | None:

@@ -21,6 +21,7 @@ from xcs_airflow.runtime.batches.asked import Asked
 from xcs_airflow.runtime.batches.bookkeeping import announced, withdrawn
 from xcs_airflow.runtime.batches.documents import Batch, Intent, Lack, Outcome, Receipt
 from xcs_airflow.runtime.batches.files import RequestFile, RequestFiles
+from xcs_airflow.runtime.batches.priming import turn
 from xcs_airflow.runtime.books import Usage
 from xcs_airflow.runtime.models.batch import BatchApi, UnknownFateError, opened
 from xcs_airflow.runtime.models.batch_client import RefusedError
@@ -46,7 +47,7 @@ async def submitted(asked: Asked) -> list[Usage]:
 
 
 async def submit_missing(asked: Asked, api: BatchApi, series: int) -> None:
-    """Hand over what has no answer, as far as the terms allow.
+    """Hand over what has no answer and whose turn it is, as far as the terms allow.
 
     Args:
         asked: The step.
@@ -56,8 +57,8 @@ async def submit_missing(asked: Asked, api: BatchApi, series: int) -> None:
     with scratch() as folder:
         while True:
             tried = _tried(asked, series)
-            prompts = asked.without_answer(tried.left_out)
-            files = RequestFiles(api, asked.question, asked.terms, prompts, tried.answers, Path(folder))
+            now = turn(asked, series, asked.without_answer(tried.left_out))
+            files = RequestFiles(api, asked.question, asked.terms, now, tried.answers, Path(folder))
             is_alone = True
             while is_alone and (file := await asyncio.to_thread(files.next)) is not None:
                 is_alone = await _submit(asked, api, series, file)
@@ -105,6 +106,7 @@ async def _submit(asked: Asked, api: BatchApi, series: int, file: RequestFile) -
     name = asked.dossier.name_of_next
     uploaded = await api.upload(file.path)
     facts = {"mark": file.mark, "uploaded": uploaded, "sha256": file.sha256, "bytes": file.size, "keys": tuple(file.keys)}
+    facts |= {"is_marked": file.is_marked, "goes_first": file.goes_first}
     until = time.monotonic() + TO_CREATE_S
     batch = asked.dossier.begin(name, Intent(series=series, created_at=time.time(), **facts))
     if batch is None:

@@ -48,7 +48,8 @@ async def take_in(asked: Asked, api: BatchApi, batch: Batch, status: BatchStatus
         usage = book.close(asked.price)
     if asked.purse is not None:
         await asked.purse.release(batch.name, cost_of_all(usage))
-    outcome = Outcome.of(len(batch.intent.keys), taking.lacks, is_round=not status.is_turned_away)
+    ended_at = batch.intent.created_at if status.ended_at is None else status.ended_at
+    outcome = Outcome.of(len(batch.intent.keys), taking.lacks, is_round=not status.is_turned_away, ended_at=ended_at)
     asked.dossier.end(batch, outcome)
     _LOG.info("batch %s: of %d requests to %s %s", batch.name, len(batch.intent.keys), asked.question.model, outcome)
     return usage

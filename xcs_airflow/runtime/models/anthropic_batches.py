@@ -96,7 +96,7 @@ class AnthropicBatches:
                 if is_marked is None:
                     silent = str(batch["id"])
             # The newest come first.
-            if not page.get("has_more") or not batches or _created_at(batches[-1], inf) < sought.since - _CLOCKS_DIFFER_S:
+            if not page.get("has_more") or not batches or (_time_in(batches[-1], "created_at") or inf) < sought.since - _CLOCKS_DIFFER_S:
                 break
             after = {"after_id": str(batches[-1]["id"])}
         else:
@@ -114,7 +114,9 @@ class AnthropicBatches:
         """How far a batch is."""
         batch = await self._client.get(f"/messages/batches/{quote(batch_id, safe='')}")
         results = ResultFile(str(batch.get("id") or batch_id), sum(_counts(batch).values()))
-        return BatchStatus(batch.get("processing_status") == "ended", (results,), reason="the batch has ended without it")
+        has_ended = batch.get("processing_status") == "ended"
+        ended_at = _time_in(batch, "ended_at")
+        return BatchStatus(has_ended, (results,), reason="the batch has ended without it", ended_at=ended_at)
 
     async def results(self, batch_id: str, status: BatchStatus, folder: Path) -> AsyncIterator[BatchResult]:
         """The results of a batch."""
@@ -168,14 +170,14 @@ def _counts(batch: dict[str, Any]) -> dict[str, int]:
 
 def _may_be(batch: dict[str, Any], sought: Sought) -> bool:
     """Whether a batch is as large as the one that is sought, and was created when that one was, as far as it says."""
-    created_at = _created_at(batch, sought.since)
+    created_at = _time_in(batch, "created_at") or sought.since
     is_of_the_time = sought.since - _CLOCKS_DIFFER_S <= created_at <= sought.until + _CLOCKS_DIFFER_S
     return is_of_the_time and sum(_counts(batch).values()) == sought.requests
 
 
-def _created_at(batch: dict[str, Any], otherwise: float) -> float:
-    """In seconds since 1970; something else when the batch does not say."""
+def _time_in(batch: dict[str, Any], name: str) -> float | None:
+    """A time, in seconds since 1970; None when the batch does not say."""
     try:
-        return datetime.fromisoformat(str(batch.get("created_at"))).timestamp()
+        return datetime.fromisoformat(str(batch.get(name))).timestamp()
     except ValueError:
-        return otherwise
+        return None

@@ -59,6 +59,7 @@ class BatchStatus(NamedTuple):
         reason: Why, for people.
         may_succeed: Whether they may be answered another time.
         is_turned_away: Whether the provider had no room for the batch, and has worked on nothing.
+        ended_at: When it had ended, in seconds since 1970; None when the provider does not say.
     """
 
     has_ended: bool
@@ -67,6 +68,7 @@ class BatchStatus(NamedTuple):
     reason: str = ""
     may_succeed: bool = True
     is_turned_away: bool = False
+    ended_at: float | None = None
 
 
 class Sought(NamedTuple):

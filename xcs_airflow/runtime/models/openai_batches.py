@@ -120,7 +120,9 @@ class OpenAIBatches:
         reason = self._client.redacted("; ".join(str(error.get("message")) for error in errors[:3]) or f"the batch is {state}")
         is_passing = state == "failed" and bool(errors) and all(error.get("code") in _PASSING for error in errors)
         may_succeed = is_passing if state == "failed" else state != "cancelled"
-        return BatchStatus(True, files, _RESTS[state], reason, may_succeed, is_turned_away=is_passing)
+        told = batch.get("completed_at")
+        ended_at = float(told) if isinstance(told, (int, float)) else None
+        return BatchStatus(True, files, _RESTS[state], reason, may_succeed, is_turned_away=is_passing, ended_at=ended_at)
 
     async def results(self, batch_id: str, status: BatchStatus, folder: Path) -> AsyncIterator[BatchResult]:  # noqa: ARG002
         """The results of a batch: what succeeded, then what did not."""

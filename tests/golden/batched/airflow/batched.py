@@ -13,8 +13,8 @@ from airflow.sdk import DAG, BaseOperator, BaseSensorOperator, Param
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 GENERATED_BY = "xcs-airflow 0.1.0"
-SOURCE = "pipeline.py:33"
-GRAPH_DIGEST = "8f186527d01db734a34b3c81b981fffcff58b0e4d202172eb609fa0a5ef7c61b"
+SOURCE = "pipeline.py:42"
+GRAPH_DIGEST = "8450ee7bac80ad019e797141cdeee1fd14e951f9ede961589340fbc2b15761a8"
 
 
 class RunTask(BaseOperator):
@@ -77,14 +77,14 @@ with DAG(
     },
     tags=["xcs"],
     doc_md=(
-        "Expected: 30,001 model calls, 3,240,113 input and 240,080 output tokens. Cost: 0.8403 USD per run expected (0.1140 to 6.28).\n"
+        "Expected: 60,001 model calls, 50,190,113 input and 300,080 output tokens. Cost: 18.83 USD per run expected (0.1140 to 168.09).\n"
         "\n"
         "These are estimates of the day of the export; README.md beside the DAG file tells how to install it and what the workers need.\n"
     ),
 ):
     load = RunTask(
         task_id="load",
-        priority_weight=3,
+        priority_weight=4,
         doc_md="Runs load.",
     )
     classify_submit = RunTask(
@@ -103,6 +103,23 @@ with DAG(
         task_id="classify",
         priority_weight=1,
         doc_md="Runs classify. Expected: 30,000 model calls, 3,240,000 input and 240,000 output tokens, 0.8400 USD per run expected (0.1140 to 6.28).",
+    )
+    judge_submit = RunTask(
+        task_id="judge.submit",
+        priority_weight=3,
+        doc_md="For judge. Hands the calls to the provider's batch API.",
+    )
+    judge_poll = PollTask(
+        task_id="judge.poll",
+        priority_weight=3,
+        poke_interval=timedelta(seconds=60),
+        timeout=timedelta(seconds=270000),
+        doc_md="For judge. Asks whether the provider has finished.",
+    )
+    judge = RunTask(
+        task_id="judge",
+        priority_weight=1,
+        doc_md="Runs judge. Expected: 30,000 model calls, 46,950,000 input and 60,000 output tokens, 17.99 USD per run expected (0 to 161.81).",
     )
     greet_submit = RunTask(
         task_id="greet.submit",
@@ -130,7 +147,11 @@ with DAG(
     load >> classify_submit
     classify_submit >> classify_poll
     classify_poll >> classify
+    load >> judge_submit
+    judge_submit >> judge_poll
+    judge_poll >> judge
     greet_submit >> greet_poll
     greet_poll >> greet
     classify >> report
+    judge >> report
     greet >> report
