@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self, TypeVar, TypeVarTuple
 
 from xcs_airflow.errors import ModelUnavailableError
 from xcs_airflow.runtime import flights
@@ -29,6 +29,9 @@ from xcs_airflow.runtime.question import Question
 from xcs_airflow.runtime.recall import Outcome, deal, recall, tally
 from xcs_airflow.runtime.settings import RuntimeSettings
 from xcs_airflow.runtime.slots import Slots
+
+_Result = TypeVar("_Result")
+_Arguments = TypeVarTuple("_Arguments")
 
 _FIRST_LOOK_S = 0.02
 _LONGEST_LOOK_S = 1.0
@@ -92,7 +95,7 @@ class Session:
         self._batched = batched
         self._slots = Slots(in_flight)
         self._lines: dict[Target, Line] = {}
-        self._claims: dict[str, Claims] = {}
+        self._claims: dict[Cache, Claims] = {}
         self._keepers: dict[str, Keeper] = {}
         self._begun: dict[Question, asyncio.Event] = {}
         self._opening = asyncio.Lock()
@@ -105,8 +108,8 @@ class Session:
         for line in self._lines.values():
             line.close()
         try:
-            for claims in self._claims.values():
-                await asyncio.to_thread(claims.close)
+            for cache, claims in self._claims.items():
+                await _through(cache, claims.close)
         finally:
             await self._open.aclose()
 
@@ -152,7 +155,10 @@ class Session:
         shared = set(others)
         batched = self._batched_for(question)
         try:
-            outcomes = await asyncio.to_thread(self._recalled, place, question, own)
+            if batched is None:
+                outcomes = await _through(place.cache, recall, place.cache, question, own, place.alone)
+            else:
+                outcomes = await asyncio.to_thread(self._batched_before, place, question, own)
             recalled = {key for key in outcomes if batched is None or not batched.takes(question, key)}
             for key, outcome in outcomes.items():
                 flight.land(key, outcome)
@@ -183,10 +189,10 @@ class Session:
         self._ledger.save(question.account, "duplicates", saved_by_duplicates)
         return deal(question, keys, outcomes, others)
 
-    def _recalled(self, place: _Place, question: Question, keys: Sequence[str]) -> dict[str, Outcome]:
-        """What the cache has and, where nobody is called, what this run has been told otherwise."""
+    def _batched_before(self, place: _Place, question: Question, keys: Sequence[str]) -> dict[str, Outcome]:
+        """What the cache has and what this run has been told otherwise, for a question that nobody is called for."""
         found = recall(place.cache, question, keys, place.alone)
-        if self._batched_for(question) is not None and self._memory is not None and len(found) < len(keys):
+        if self._memory is not None and len(found) < len(keys):
             rest = [key for key in keys if key not in found]
             found |= recall(cache_at(self._memory, self._settings), question, rest)
         return found
@@ -206,7 +212,7 @@ class Session:
         from_others: set[str] = set()
         pause_s = _FIRST_LOOK_S
         while missing:
-            taken, found = await asyncio.to_thread(_claimed, claims, place, question, list(missing))
+            taken, found = await _through(place.cache, _claimed, claims, place, question, list(missing))
             for key, outcome in found.items():
                 land(key, outcome)
                 del missing[key]
@@ -215,7 +221,7 @@ class Session:
             try:
                 await self._ask_and_keep(question, place, mine, land)
             finally:
-                await asyncio.to_thread(claims.release, taken)
+                await _through(place.cache, claims.release, taken)
             if missing:
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, _LONGEST_LOOK_S)
@@ -256,9 +262,9 @@ class Session:
         return self._keepers[place.address]
 
     def _claims_in(self, place: _Place) -> Claims:
-        if place.address not in self._claims:
-            self._claims[place.address] = place.cache.claims()
-        return self._claims[place.address]
+        if place.cache not in self._claims:
+            self._claims[place.cache] = place.cache.claims()
+        return self._claims[place.cache]
 
     async def _line(self, target: Target) -> Line:
         async with self._opening:
@@ -268,6 +274,11 @@ class Session:
                 pacing = Pacing(in_flight, target.route.requests_per_minute, target.route.tokens_per_minute)
                 self._lines[target] = Line(provider, pacing, self._slots, self._ledger, self._purse)
             return self._lines[target]
+
+
+async def _through(cache: Cache, work: Callable[[*_Arguments], _Result], *arguments: *_Arguments) -> _Result:
+    """What work on a cache gives. Where it takes less time than handing it to a thread on a busy machine, it is done here."""
+    return await asyncio.to_thread(work, *arguments) if cache.is_remote else work(*arguments)
 
 
 def _claimed(claims: Claims, place: _Place, question: Question, missing: Sequence[str]) -> tuple[set[str], dict[str, Outcome]]:

@@ -165,7 +165,7 @@ class Cache(Protocol):
     """Answers by key, of one tenant. Any number of threads and processes may use one place.
 
     Attributes:
-        is_remote: Whether a write takes so long that the next call should not wait for it.
+        is_remote: Whether reading and writing take so long that calls should not wait for it.
     """
 
     is_remote: bool
