@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import ceil
 
+from xcs_airflow.cost.batch_priming import POLL_PAUSE_S
 from xcs_airflow.cost.compute import Platform, platform_of, task_cost_usd
 from xcs_airflow.cost.estimate import estimate
 from xcs_airflow.cost.figures import NOTHING, Figure, GraphEstimate, Money, OperationEstimate
@@ -26,9 +27,6 @@ from xcs_airflow.plan.profile_use import profile_use
 
 _LATE_S = 3600
 """For how long a provider may go on after its window before a platform gives up. Assumption."""
-
-_LOOK_S = 900
-"""Seconds between two looks at a provider's batch, once they have grown. Assumption: what the exporters for clouds take."""
 
 _WORDS = {"submit": "Hands the calls to the provider's batch API.", "poll": "Asks whether the provider has finished."}
 
@@ -210,5 +208,5 @@ def _compute_usd(task: PlannedTask, platform: Platform) -> Money:
         return task_cost_usd(platform, task.resources, task.duration_s).times(task.shards)
     look = task_cost_usd(platform, task.resources, 0.0)
     waited = task.duration_s
-    low, expected, high = (ceil(1 + seconds / _LOOK_S) for seconds in (waited.low, waited.expected, waited.high))
+    low, expected, high = (ceil(1 + seconds / POLL_PAUSE_S) for seconds in (waited.low, waited.expected, waited.high))
     return replace(look, low=look.low * low, expected=look.expected * expected, high=look.high * high)

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from xcs_airflow.errors import ModelError, ModelUnavailableError
+from xcs_airflow.ir.llm_ops import PrefixPolicy
 
 from .fates import BILLED, FATES, prompt_of
 from .lab import LONG_AGO_S, Lab
@@ -33,16 +34,19 @@ FAULTS = st.fixed_dictionaries(
 TERMS = st.fixed_dictionaries({"rounds": st.integers(1, 3), "max_requests": st.integers(1, ITEMS)})
 
 
-@given(st.sampled_from(["openai", "anthropic"]), TERMS, FATES_OF_ITEMS, FAULTS)
+PREFIXES = st.sampled_from([None, PrefixPolicy(ttl_s=3600, prime=True)])
+
+
+@given(st.sampled_from(["openai", "anthropic"]), PREFIXES, TERMS, FATES_OF_ITEMS, FAULTS)
 @settings(
     max_examples=30,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # an example is a whole run, so a simpler one takes long to find
 )
-def test_every_request_is_accounted_for_and_no_answer_paid_twice(monkeypatch, provider, terms, fates, faults):
+def test_every_request_is_accounted_for_and_no_answer_paid_twice(monkeypatch, provider, prefix, terms, fates, faults):
     with tempfile.TemporaryDirectory() as folder, serving() as server:
         lab = Lab(server, provider, Path(folder), monkeypatch, ITEMS)
-        lab.manifest = lab.lowered(schema={"type": "integer"}, on_orphan="resubmit", **terms)
+        lab.manifest = lab.lowered(schema={"type": "integer"}, on_orphan="resubmit", prefix=prefix, **terms)
         server.answer = lambda prompt: prompt[-1]
         plan = dict(zip(lab.prompts, fates, strict=True))
         server.fate = lambda prompt, before: plan[prompt][before] if before < len(plan[prompt]) else "succeeded"
