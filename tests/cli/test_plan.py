@@ -97,7 +97,17 @@ def test_the_frontier_is_printed_and_written_as_json(run_xcs):
     assert len(document["plans"]) == len(result.stdout.splitlines()) - 3
 
 
-@pytest.mark.parametrize("flags", [("--max-cost", "1"), ("--no-passes",), ("--target", "plain")])
+def test_the_frontier_of_a_target_is_that_of_its_machines(run_xcs):
+    result = run_xcs("plan", "pipeline.py:triage", "--frontier", "--target", "aws-batch")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("triage on aws-batch: ")
+    document = json.loads(run_xcs("plan", "pipeline.py:triage", "--frontier", "--target", "aws-batch", "--format", "json").stdout)
+    assert document["target"] == "aws-batch"
+    assert all(Decimal(plan["compute_usd"]["expected"]) > 0 for plan in document["plans"])
+    assert run_xcs("plan", "pipeline.py:triage", "--frontier", "--target", "aws-bach").exit_code != 0
+
+
+@pytest.mark.parametrize("flags", [("--max-cost", "1"), ("--no-passes",)])
 def test_what_a_frontier_cannot_heed_is_refused(run_xcs, flags):
     result = run_xcs("plan", "pipeline.py:triage", "--frontier", *flags)
     assert result.exit_code == 2

@@ -30,6 +30,7 @@ EXAMPLES = (
     "xcs plan pipeline.py:triage --no-passes",
     "xcs plan pipeline.py:triage --max-cost 5 --format json",
     "xcs plan pipeline.py:triage --frontier",
+    "xcs plan pipeline.py:triage --frontier --target aws-batch",
 )
 
 
@@ -77,15 +78,14 @@ def plan(  # noqa: PLR0913  # one for each option
     settings = stages.settings_here()
     spec = stages.the_one_spec(pipeline, settings)
     if is_frontier:
-        if target is not None:
-            raise click.UsageError("--frontier looks at all targets alike: leave --target out")
         if max_cost is not None or not is_optimised:
             raise click.UsageError("--frontier compares optimised plans, whatever they cost: leave --max-cost and --no-passes out")
         with progress() as report:
             report(f"planning {spec} in several ways")
             source = stages.Source(spec, prices or settings.prices, stages.profile_place(profile, settings), settings.limits)
-            plans = source.frontier()
-        _show_frontier(source.traced.name, plans, format)
+            target = stages.known_target(target)
+            plans = source.frontier(target)
+        _show_frontier(source.traced.name, plans, target, format)
         return 0
     with progress() as report:
         report(f"planning {spec}")
@@ -104,10 +104,10 @@ def plan(  # noqa: PLR0913  # one for each option
     return exit_code(findings) if max_cost is not None else 0
 
 
-def _show_frontier(name: str, plans: Sequence[Plan], format: str) -> None:  # noqa: A002  # the option's name
+def _show_frontier(name: str, plans: Sequence[Plan], target: str | None, format: str) -> None:  # noqa: A002  # the option's name
     from xcs_airflow.plan.frontier_text import print_frontier  # noqa: PLC0415
 
     if format == "json":
-        show_json({"pipeline": name, "plans": [found.to_dict() for found in plans]})
+        show_json({"pipeline": name, "target": target, "plans": [found.to_dict() for found in plans]})
     else:
-        show(print_frontier(name, plans))
+        show(print_frontier(name, plans, target))

@@ -257,8 +257,11 @@ class Source:
         exporter = CloudExporter(self._prices, self._profile, target=target, limits=self._limits)
         return Planned(self.pipeline, exporter.export(graph, figures), tuple(context.findings))
 
-    def frontier(self) -> tuple[Plan, ...]:
+    def frontier(self, target: str | None = None) -> tuple[Plan, ...]:
         """The plans among which its cost and its time leave a choice.
+
+        Args:
+            target: The name of an exporter; None for all alike.
 
         Raises:
             XcsError: Something about it is wrong.
@@ -267,8 +270,8 @@ class Source:
         from xcs_airflow.plan import CloudExporter  # noqa: PLC0415
         from xcs_airflow.plan.frontier import frontier  # noqa: PLC0415
 
-        enhancer = LLMGraphEnhancer(prices=self._prices, profile=self._profile, limits=self._limits)
-        return frontier(self.traced, enhancer, CloudExporter(self._prices, self._profile, limits=self._limits))
+        enhancer = LLMGraphEnhancer(prices=self._prices, profile=self._profile, target=target, limits=self._limits)
+        return frontier(self.traced, enhancer, CloudExporter(self._prices, self._profile, target=target, limits=self._limits))
 
 
 @dataclass(frozen=True)

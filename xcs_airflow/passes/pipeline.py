@@ -108,7 +108,8 @@ class PassContext:
         decisions: What was decided so far.
         findings: What went wrong with passes; warnings only.
         profile: What earlier runs of the pipeline measured; None when nothing was.
-        shared: What it has in common with contexts for other targets; all else must be the same in them.
+        shared: What it has in common with contexts for other targets, or for graphs with other policies; all else must be the same in
+            them.
     """
 
     prices: PriceBook | None = None

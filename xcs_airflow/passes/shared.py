@@ -1,4 +1,4 @@
-"""What the passes over one graph for several targets have in common, so that it is computed once.
+"""What the passes over one pipeline for several targets, or with several policies, have in common, so that it is computed once.
 
 It knows what was computed for which graph; it does not know what that is.
 """
@@ -15,7 +15,7 @@ Computed = TypeVar("Computed")
 
 
 class Shared:
-    """What contexts share that differ in nothing but their targets.
+    """What contexts share that differ in nothing but their targets, or in policies that their graphs have as well.
 
     Attributes:
         estimator: Makes their estimates; None until the first one is asked for.

@@ -5,7 +5,7 @@ It knows which knobs there are and how plans compare; what a knob does is the pa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -16,6 +16,7 @@ from xcs_airflow.cost.mechanisms import why_not_packed
 from xcs_airflow.ir.graph import Graph, Objective
 from xcs_airflow.ir.llm_ops import LLMOperation
 from xcs_airflow.passes import LLMGraphEnhancer, PassContext, PromptBatchingPass
+from xcs_airflow.passes.shared import Shared
 from xcs_airflow.plan.cloud_export import CloudExporter
 from xcs_airflow.plan.cloud_graph import CloudGraph
 from xcs_airflow.values import Frozen
@@ -31,7 +32,8 @@ class Plan(Frozen):
 
     Attributes:
         knobs: What to write to get it; empty for the pipeline as it is.
-        cost_usd: Of a run.
+        cost_usd: Of all calls of a run.
+        compute_usd: Of the machines of a run; None when the target is not known.
         duration_s: Of a run.
         calls: Requests to models.
         mechanisms: How many operations' calls are made in which way.
@@ -39,9 +41,15 @@ class Plan(Frozen):
 
     knobs: tuple[str, ...]
     cost_usd: Money
+    compute_usd: Money | None = None
     duration_s: Figure
     calls: int
     mechanisms: dict[str, int]
+
+    @property
+    def whole_usd(self) -> Money:
+        """What calls and machines cost together, as far as anybody knows."""
+        return self.cost_usd if self.compute_usd is None else Money.total([self.cost_usd, self.compute_usd])
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -73,17 +81,22 @@ class _Knobs:
 def frontier(graph: Graph, enhancer: LLMGraphEnhancer, exporter: CloudExporter) -> tuple[Plan, ...]:
     """The plans of a graph that no other one beats, from the cheapest to the quickest; the graph as it is comes first among equals.
 
-    A knob that does not exist in a pipeline, such as room for batches where no provider has a batch API, is not turned.
+    A knob that does not exist in a pipeline, such as room for batches where no provider has a batch API, is not turned. For a target,
+    its starts take their time and its machines cost money.
 
     Args:
         graph: As it was written.
-        enhancer: Whose passes run; how it batches is turned, too.
-        exporter: Prices the plans.
+        enhancer: Whose passes run, for whose target; how it batches is turned, too.
+        exporter: Makes the plans, for the same target.
     """
-    found = [_plan(graph, knobs, enhancer, exporter) for knobs in _settings(graph)]
-    found.sort(key=lambda plan: (plan.cost_usd.expected, plan.duration_s.expected, len(plan.knobs)))
+    shared = Shared()
+    return unbeaten([_plan(graph, knobs, enhancer, exporter, shared) for knobs in _settings(graph)])
+
+
+def unbeaten(plans: Iterable[Plan]) -> tuple[Plan, ...]:
+    """Those of some plans that no other one beats in both cost and time, from the cheapest to the quickest."""
     best: list[Plan] = []
-    for plan in found:
+    for plan in sorted(plans, key=lambda plan: (plan.whole_usd.expected, plan.duration_s.expected, len(plan.knobs))):
         # Sorted by cost: it is beaten unless it is quicker than all before it, by more than nobody would notice.
         if not best or plan.duration_s.expected < best[-1].duration_s.expected * (1 - _SAME):
             best.append(plan)
@@ -108,7 +121,7 @@ def _packed(call: LLMOperation) -> LLMOperation:
     return call.model_copy(update={"metadata": call.metadata.model_copy(update={"max_pack": _PACK})})
 
 
-def _plan(graph: Graph, knobs: _Knobs, enhancer: LLMGraphEnhancer, exporter: CloudExporter) -> Plan:
+def _plan(graph: Graph, knobs: _Knobs, enhancer: LLMGraphEnhancer, exporter: CloudExporter, shared: Shared) -> Plan:
     turned, said = _turned(graph, knobs)
     passes = [
         replace(one, shard_s=one.shard_s / _QUARTER, min_shard_calls=one.min_shard_calls // _QUARTER)
@@ -116,13 +129,22 @@ def _plan(graph: Graph, knobs: _Knobs, enhancer: LLMGraphEnhancer, exporter: Clo
         else one
         for one in enhancer.passes
     ]
-    context = PassContext(prices=enhancer.prices, policy=turned.policy, profile=enhancer.profile, limits=enhancer.limits)
-    plan = exporter.export(replace(enhancer, passes=passes).enhance(turned, context))
+    context = PassContext(
+        prices=enhancer.prices,
+        policy=turned.policy,
+        target=enhancer.target,
+        limits=enhancer.limits,
+        profile=enhancer.profile,
+        shared=shared,
+    )
+    optimised = replace(enhancer, passes=passes).enhance(turned, context)
+    plan = exporter.export(optimised, context.estimate(optimised).whole)
     shards = [f"shards={task.shards} on %{task.operations[0]}" for task in plan.tasks if task.shards > 1 and task.kind == "run"]
     knob_texts = (*said, *(shards if knobs.is_spread else ()))
     return Plan(
         knobs=knob_texts,
         cost_usd=plan.totals.cost_usd,
+        compute_usd=plan.totals.compute_usd,
         duration_s=plan.totals.duration_s,
         calls=plan.totals.calls,
         mechanisms=_mechanisms(plan),
