@@ -8,7 +8,7 @@ import pytest
 
 from xcs_airflow.cost.batch_limits import BatchLimits, batch_limits
 from xcs_airflow.cost.estimate import estimate
-from xcs_airflow.cost.mechanisms import Option, Ways, preferred, why_no_batch, why_no_time
+from xcs_airflow.cost.mechanisms import Option, preferred, why_no_batch, why_no_time
 from xcs_airflow.ir import BatchPolicy, Graph, LLMMetadata, LLMOperation, Message, Operation, PipelinePolicy, Prompt, Ref
 from xcs_airflow.passes import LLMGraphEnhancer, PassContext, PromptBatchingPass, run_passes
 from xcs_airflow.values import Hole
@@ -188,16 +188,6 @@ def test_the_plainest_way_wins_a_tie():
 def test_a_window_must_fit_the_deadline():
     assert why_no_time(OPENAI, PipelinePolicy(deadline_s=DAY)) is None
     assert why_no_time(OPENAI, PipelinePolicy(deadline_s=DAY - 1)) == "a batch may take 24 h, and the deadline is 23.9997 h"
-
-
-def test_the_longest_way_through_an_operation_grows_with_what_is_settled():
-    chain = [Operation(id="a", func="a:b"), Operation(id="b", func="a:b", inputs={"x": Ref(operation="a")})]
-    side = Operation(id="c", func="a:b")
-    ways = Ways([*chain, side], {"a": 1, "b": 2, "c": 100})
-    assert ways.through(["b"], 10) == 11
-    ways.settle(["a"], 50)
-    assert ways.through(["b"], 10) == 60
-    assert ways.through(["c"], 10) == 10
 
 
 def test_what_the_author_chose_stays():

@@ -11,7 +11,8 @@ from decimal import Decimal
 
 from xcs_airflow.cost.batch_limits import BatchLimits
 from xcs_airflow.cost.figures import OperationEstimate
-from xcs_airflow.cost.mechanisms import Choice, Option, Ways, is_worth_waiting, preferred, score, why_no_batch, why_no_time
+from xcs_airflow.cost.mechanisms import Choice, Option, is_worth_waiting, preferred, score, why_no_batch, why_no_time
+from xcs_airflow.cost.ways import Ways
 from xcs_airflow.ir.graph import PipelinePolicy
 from xcs_airflow.ir.llm_ops import LLMOperation, Mechanism
 from xcs_airflow.ir.operation import Operation
@@ -128,15 +129,15 @@ def _decide(
     taken: dict[float, list[str]] = {}
     for item in cluster:
         name, best, reasons = item.operation.id, wanted[item.operation.id], list(item.reasons)
-        if best.mechanism == "provider_batch":
+        is_batch = best.mechanism == "provider_batch"
+        if is_batch and policy.deadline_s is not None and not ways.fits(name, best.worst_s, policy.deadline_s):
             longest_s = ways.through([name], best.worst_s)
-            if policy.deadline_s is not None and longest_s > policy.deadline_s:
-                reasons.append(
-                    f"{NOT['provider_batch']}: with the windows of the batches on its way the run may take {longest_s / 3600:.3g} h, "
-                    f"and the deadline is {policy.deadline_s / 3600:g} h"
-                )
-                rest = [other for other in item.others if other.mechanism != "provider_batch"]
-                best = preferred((item.live, *rest), policy)
+            reasons.append(
+                f"{NOT['provider_batch']}: with the windows of the batches on its way the run may take {longest_s / 3600:.3g} h, "
+                f"and the deadline is {policy.deadline_s / 3600:g} h"
+            )
+            rest = [other for other in item.others if other.mechanism != "provider_batch"]
+            best = preferred((item.live, *rest), policy)
         reasons += [
             _why_not(other, best, policy) for other in (item.live, *item.others) if other.mechanism not in (best.mechanism, "concurrent")
         ]
@@ -171,7 +172,7 @@ def _keep_to_the_budget(
         name, known = item.operation.id, chosen[item.operation.id]
         if known.option != item.live:
             continue
-        if policy.deadline_s is not None and ways.through([name], other.worst_s) > policy.deadline_s:
+        if policy.deadline_s is not None and not ways.fits(name, other.worst_s, policy.deadline_s):
             continue
         others = [reason for reason in known.reasons if not reason.startswith(f"{NOT[other.mechanism]}:")]
         reason = f"as requests of their own the calls would not keep to the budget of {policy.budget_usd:f} USD"

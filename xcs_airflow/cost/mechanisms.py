@@ -1,19 +1,18 @@
 """Which way of making calls is legal, what each costs and takes, and which one a policy prefers.
 
-It knows single operations and the longest way through them; it does not know groups, shards or how a graph is rewritten.
+It knows single operations; it does not know groups, shards or how a graph is rewritten.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from xcs_airflow.cost.batch_limits import BatchLimits
 from xcs_airflow.cost.latency import is_local
-from xcs_airflow.ir.graph import PipelinePolicy, dependencies
+from xcs_airflow.ir.graph import PipelinePolicy
 from xcs_airflow.ir.llm_ops import LLMOperation, Mechanism
-from xcs_airflow.ir.operation import Operation
 
 _SECONDS_PER_HOUR = 3600
 _LEAST_SAVING_USD = Decimal("0.01")
@@ -134,43 +133,6 @@ def may_be_worth_waiting(live_usd: Decimal | None) -> bool:
         live_usd: What the calls cost as requests of their own; None when nobody knows.
     """
     return live_usd is not None and live_usd >= _LEAST_SAVING_USD
-
-
-class Ways:
-    """The longest ways through a graph, in the seconds that each operation may take.
-
-    Args:
-        ordered: Every operation, each after all it reads.
-        seconds: For each of them.
-    """
-
-    def __init__(self, ordered: Sequence[Operation], seconds: Mapping[str, float]) -> None:
-        self._ordered = ordered
-        self._needs = {operation.id: dependencies(operation) for operation in ordered}
-        self._seconds = dict(seconds)
-        self._before: dict[str, float] = {}
-        self._after: dict[str, float] = {}
-        self._measure()
-
-    def through(self, names: Iterable[str], seconds: float) -> float:
-        """How long the longest way through one of some operations is, if each of them takes so many seconds."""
-        return max((self._before[name] + seconds + self._after[name] for name in names), default=0.0)
-
-    def settle(self, names: Iterable[str], seconds: float) -> None:
-        """From now on these operations take so many seconds."""
-        self._seconds.update(dict.fromkeys(names, seconds))
-        self._measure()
-
-    def _measure(self) -> None:
-        self._before = {}
-        for operation in self._ordered:
-            needs = self._needs[operation.id]
-            self._before[operation.id] = max((self._before[need] + self._seconds[need] for need in needs), default=0.0)
-        self._after = {operation.id: 0.0 for operation in self._ordered}
-        for operation in reversed(self._ordered):
-            behind = self._after[operation.id] + self._seconds[operation.id]
-            for need in self._needs[operation.id]:
-                self._after[need] = max(self._after[need], behind)
 
 
 def _hours(seconds: float) -> str:
