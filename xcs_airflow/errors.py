@@ -65,6 +65,7 @@ CODES: dict[str, Code] = {
     "XCS215": Code("there is no time zone {name!r}", "write an IANA name, as in Europe/Berlin"),
     "XCS216": Code("nobody gives a scheduled run the parameter {name!r}", "give it a default"),
     "XCS217": Code("its items cannot be packed: {reason}", "{instead}"),
+    "XCS218": Code("operations of one task are spread over different shards: {shards}", "give all operations of the {kind} {name!r} the same shards, or take out of it what has others"),
     "XCS220": Code("the document is not a graph: {reason}", "see docs/ir.md for the format"),
     "XCS221": Code("the document is too large: {size} {unit}, the limit is {limit}"),
     "XCS222": Code("the key {name!r} stands twice in one object"),

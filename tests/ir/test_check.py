@@ -26,12 +26,16 @@ def op(operation_id="a", **fields):
     return Operation(**{"id": operation_id, "func": "m:f", "source": "p.py:1", **fields})
 
 
-def llm(**fields):
-    return LLMOperation(**{"id": "a", "metadata": LLMMetadata(model="openai/x"), **fields})
+def llm(operation_id="a", **fields):
+    return LLMOperation(**{"id": operation_id, "metadata": LLMMetadata(model="openai/x"), **fields})
 
 
 def prompt(*names):
     return Prompt(messages=(Message(parts=tuple(Hole(input=name) for name in names)),))
+
+
+def each(name, make=op, **fields):
+    return make(name, inputs={"x": Ref(operation="l")}, map_over=("x",), **fields)
 
 
 BROKEN = {
@@ -64,6 +68,12 @@ BROKEN = {
     "negative memory": ("XCS211", [op(resources=Resources(memory_mib=-1))]),
     "no shards": ("XCS211", [op(shards=0)]),
     "a negative temperature": ("XCS211", [llm(prompt=prompt(), metadata=LLMMetadata(model="m", temperature=-1))]),
+    "a fused task of different shards": ("XCS218", [op("l"), *(each(name, shards=n, fused="t") for name, n in (("a", 2), ("b", 3)))]),
+    "a group of different shards": (
+        "XCS218",
+        [op("l"), *(each(name, llm, shards=n, batch=BatchPolicy(group="g"), prompt=prompt("x")) for name, n in (("a", 2), ("b", 3)))],
+    ),
+    "a plain operation in a task of several shards": ("XCS218", [op("l"), each("a", shards=2, fused="t"), op("b", fused="t")]),
     "a secret in plain text": ("XCS213", [op(env={"OPENAI_API_KEY": "sk-1"})]),
 }
 
@@ -72,6 +82,18 @@ BROKEN = {
 def test_a_broken_rule_is_found(name):
     code, operations = BROKEN[name]
     assert code in {finding.code for finding in verify(Graph(operations))}
+
+
+def test_different_shards_of_a_task_are_told_with_the_lines_of_all_its_operations():
+    members = [each(name, shards=n, fused="t", source=f"p.py:{n}") for name, n in (("a", 2), ("b", 3))]
+    (finding,) = verify(Graph([op("l"), *members, each("c", fused="t", source=None), op("d", fused="t", source="p.py:9")]))
+    assert (finding.code, finding.operation, finding.place) == ("XCS218", "%a", "p.py:2")
+    assert finding.message.endswith("%a 2 (p.py:2), %b 3 (p.py:3), %c any number, %d 1 (p.py:9)")
+    assert finding.hint == "give all operations of the task 't' the same shards, or take out of it what has others"
+
+
+def test_shards_that_are_left_out_may_be_decided_yet():
+    assert verify(Graph([op("l"), each("a", shards=3, fused="t"), each("b", fused="t"), op("end")])) == []
 
 
 def test_a_cycle_is_named_from_end_to_end():

@@ -157,6 +157,15 @@ def shards_by_hand() -> Graph:
     return graph(load, llm("a", each="load", shards=7), llm("b", "Sum up: ", each="load", shards=7), llm("c", "Answer: ", each="load"))
 
 
+def tasks_by_hand() -> Graph:
+    load = [plain(name, "words", n=4, items=100_000) for name in ("load", "more")]
+    by_hand = BatchPolicy(group="g", in_flight=32)
+    group = [llm("a", each="load", max_tokens=8, batch=by_hand), llm("b", "Sum up: ", each="load", max_tokens=8, batch=by_hand)]
+    mixed = [llm("c", "Answer: ", each="load", max_tokens=8, fused="t"), plain("d", "upper", each="load", fused="t")]
+    given = [llm("e", each="more", shards=7, fused="u"), plain("f", "upper", each="more", fused="u")]
+    return graph(*load, *group, *mixed, *given)
+
+
 def own_calls_in_shards() -> Graph:
     return graph(plain("load", "words", n=4, items=2_000), llm("a", func="toys:upper", each="load", estimated_latency_s=2))
 

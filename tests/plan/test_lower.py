@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from xcs_airflow.errors import GraphError
+from xcs_airflow.errors import GraphError, PlanError
 from xcs_airflow.ir import (
     BatchPolicy,
     CachePolicy,
@@ -96,6 +96,15 @@ def test_tasks_come_after_all_they_need(any_graph):
 
 def test_every_operation_is_in_exactly_one_task(any_graph):
     assert sorted(step.id for step in lower(any_graph).steps()) == sorted(operation.id for operation in any_graph)
+
+
+def test_shards_that_nobody_decided_are_one_and_have_to_fit_their_task():
+    mapped = {"inputs": {"x": Ref(operation="l")}, "map_over": ("x",), "fused": "t"}
+    uneven = [Operation(id="a", func="m:f", shards=3, source="p.py:3", **mapped), Operation(id="b", func="m:f", source="p.py:9", **mapped)]
+    with pytest.raises(PlanError, match=r"XCS218.*%a 3 \(p.py:3\), %b 1 \(p.py:9\)"):
+        lower(Graph([Operation(id="l", func="m:f"), *uneven]))
+    even = [operation.model_copy(update={"shards": 3}) for operation in uneven]
+    assert [task.shards for task in lower(Graph([Operation(id="l", func="m:f"), *even])).tasks] == [1, 3]
 
 
 def test_members_of_a_group_may_wait_for_each_other():

@@ -12,9 +12,9 @@ from xcs_airflow.cost.batch_limits import BatchLimits
 from xcs_airflow.cost.latency import goes_through_batch_api
 from xcs_airflow.cost.mechanisms import Option, score
 from xcs_airflow.cost.prompt_cache import PromptCache
-from xcs_airflow.cost.tasks import task_key
 from xcs_airflow.cost.ways import Ways
 from xcs_airflow.ir.graph import Graph, PipelinePolicy, toposort
+from xcs_airflow.ir.grouping import task_key
 from xcs_airflow.ir.llm_ops import LLMOperation
 from xcs_airflow.ir.operation import Operation
 

@@ -1,6 +1,6 @@
-"""Which operations will share a task, and in what order the tasks can run.
+"""In what order tasks can run.
 
-It knows batch groups, fused tasks and edges; it does not know what a task costs or how it is written down.
+It knows edges between operations that share tasks; it does not know what a task costs or how it is written down.
 """
 
 from __future__ import annotations
@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from xcs_airflow.cost.latency import goes_through_batch_api
 from xcs_airflow.errors import GraphError
 from xcs_airflow.ir.graph import dependencies
-from xcs_airflow.ir.llm_ops import LLMOperation
+from xcs_airflow.ir.grouping import task_key
 from xcs_airflow.ir.operation import Operation
 
 if TYPE_CHECKING:
@@ -61,12 +60,3 @@ class TaskOrder:
         members = [next(operation for operation in operations if self.task_of[operation.id] == task) for task in tasks]
         cycle = " -> ".join(f"the task of {operation.id}" for operation in [*members, members[0]])
         raise GraphError.because("XCS205", cycle=cycle, operation=f"%{members[0].id}", place=members[0].source)
-
-
-def task_key(operation: Operation) -> tuple[str, str]:
-    """Operations with the same key share a task. What goes through a provider's batch API is never fused: it waits between its tasks."""
-    if operation.fused is not None and not goes_through_batch_api(operation):
-        return ("fused", operation.fused)
-    if isinstance(operation, LLMOperation) and operation.batch is not None:
-        return ("group", operation.batch.group)
-    return ("alone", operation.id)

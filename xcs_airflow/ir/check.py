@@ -13,6 +13,7 @@ from xcs_airflow.errors import Finding, GraphError, nearest
 from xcs_airflow.ir.collection import Collection, mapped_sources, result_collection
 from xcs_airflow.ir.cron import CronError, is_timezone, parse_cron
 from xcs_airflow.ir.graph import Graph, dependencies
+from xcs_airflow.ir.grouping import tasks, uneven
 from xcs_airflow.ir.llm_ops import LLMOperation
 from xcs_airflow.ir.operation import Operation
 from xcs_airflow.values import Parameter, Ref, Value, leaves
@@ -46,6 +47,7 @@ def verify(graph: Graph, *, also_known: frozenset[str] = frozenset(), sound: Gra
             findings.extend(_check_references(operation, ids, parameters))
     findings.extend(_check_output(graph, ids, parameters))
     findings.extend(_check_schedule(graph))
+    findings.extend(_check_tasks(graph))
     if sound is None or not _is_wired_as(graph, sound):
         findings.extend(_check_order(graph))
     return findings
@@ -232,6 +234,13 @@ def _check_schedule(graph: Graph) -> Iterator[Finding]:
     for spec in graph.parameters:
         if not spec.has_default:
             yield Finding.of("XCS216", name=spec.name, place=graph.source)
+
+
+def _check_tasks(graph: Graph) -> Iterator[Finding]:
+    for members in tasks(graph):
+        finding = uneven(members, is_final=False) if len(members) > 1 else None
+        if finding is not None:
+            yield finding
 
 
 def _check_order(graph: Graph) -> Iterator[Finding]:

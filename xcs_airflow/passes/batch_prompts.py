@@ -20,6 +20,7 @@ from xcs_airflow.cost.mechanisms import Choice, may_be_worth_waiting, why_no_bat
 from xcs_airflow.cost.tasks import TaskOrder
 from xcs_airflow.ir.collection import collections
 from xcs_airflow.ir.graph import Graph, dependencies
+from xcs_airflow.ir.grouping import tasks
 from xcs_airflow.ir.llm_ops import BatchPolicy, LLMOperation, Mechanism
 from xcs_airflow.ir.operation import Operation
 from xcs_airflow.passes.pipeline import Estimates, PassContext
@@ -240,7 +241,11 @@ class PromptBatchingPass:
             needed[key[0]] = max(needed.get(key[0], 1), shards)
         given = {roots[operation.id]: operation.shards for operation in graph if operation.is_mapped and operation.shards}
         needed |= given
-        return {operation.id: operation.shards or needed.get(roots[operation.id], 1) for operation in mapped}
+        found = {operation.id: operation.shards or needed.get(roots[operation.id], 1) for operation in mapped}
+        for members in tasks(graph):
+            if len(members) > 1:
+                found |= _shared_by_hand(members, roots, found)
+        return found
 
     def _ways(self, graph: Graph, open_calls: Sequence[LLMOperation], context: PassContext) -> tuple[_Facts, list[_Way]]:
         """What is known, and the graph with the largest groups, and with those whose members need the same; the target plays no part."""
@@ -371,6 +376,14 @@ def _lot(operation: LLMOperation, facts: _Facts, apart: tuple[str, ...]) -> _Lot
         when="" if operation.when is None else operation.when.model_dump_json(),
         apart=apart,
     )
+
+
+def _shared_by_hand(members: Sequence[Operation], roots: Mapping[str, str], shards: Mapping[str, int]) -> dict[str, int]:
+    """The shards of operations that share a task already: those given for one of them, else as many as all of them may have."""
+    given = next((operation.shards for operation in members if operation.shards), None)
+    of_one_list = len({roots.get(operation.id) for operation in members}) == 1 and all(operation.id in shards for operation in members)
+    count = given or (shards[members[0].id] if of_one_list else 1)
+    return {operation.id: operation.shards or count for operation in members if operation.is_mapped}
 
 
 def _levels(graph: Graph) -> dict[str, int]:

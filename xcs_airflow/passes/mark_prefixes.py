@@ -17,9 +17,9 @@ from xcs_airflow.cost.latency import goes_through_batch_api, is_local
 from xcs_airflow.cost.mechanisms import Option
 from xcs_airflow.cost.prices import PriceBook
 from xcs_airflow.cost.prompt_cache import pays_from, prompt_cache_of
-from xcs_airflow.cost.tasks import task_key
 from xcs_airflow.cost.work import priced_model
 from xcs_airflow.ir.graph import Graph
+from xcs_airflow.ir.grouping import task_key
 from xcs_airflow.ir.llm_ops import LLMOperation, PrefixPolicy
 from xcs_airflow.ir.operation import Operation
 from xcs_airflow.passes.pipeline import Estimates, PassContext

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from xcs_airflow.cost.compute import Platform, platform_of, task_cost_usd
 from xcs_airflow.cost.latency import goes_through_batch_api, is_local
 from xcs_airflow.cost.local_models import memory_mib, times_as_fast, weights_mib
-from xcs_airflow.cost.tasks import task_key
 from xcs_airflow.ir.graph import Graph, PipelinePolicy
+from xcs_airflow.ir.grouping import task_key
 from xcs_airflow.ir.llm_ops import LLMOperation
 from xcs_airflow.ir.operation import Operation, Resources
 from xcs_airflow.passes.pipeline import EVERY_OPERATION, Estimates, PassContext

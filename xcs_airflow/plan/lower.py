@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from xcs_airflow.canonical import canonical_json
-from xcs_airflow.cost.tasks import task_key
-from xcs_airflow.errors import PlanError
+from xcs_airflow.errors import Finding, PlanError
 from xcs_airflow.ir.graph import Graph, dependencies, toposort
+from xcs_airflow.ir.grouping import task_key, uneven
 from xcs_airflow.ir.identity import request_fields, what_it_computes
 from xcs_airflow.ir.llm_ops import LLMOperation
 from xcs_airflow.ir.operation import Operation
@@ -30,13 +30,14 @@ def lower(graph: Graph) -> Manifest:
 
     Raises:
         GraphError: Groups wait for each other in a circle.
-        PlanError: A group cannot go through its provider's batch API; carries every reason.
+        PlanError: The mapped operations of a task have different shards (XCS218), or cannot go through their provider's batch API;
+            carries every reason.
     """
     ordered = graph.in_order()
     prints = fingerprints(ordered)
     groups = _grouped(ordered)
     task_of = {operation.id: name for name, members in groups.items() for operation in members}
-    findings = [finding for members in groups.values() for finding in why_not_in_a_batch(members)]
+    findings = [finding for members in groups.values() for finding in (*_why_not_together(members), *why_not_in_a_batch(members))]
     if findings:
         raise PlanError(findings)
     taken = set(groups)
@@ -80,6 +81,12 @@ def _grouped(ordered: Sequence[Operation]) -> dict[str, list[Operation]]:
         members.setdefault(task_key(operation), []).append(operation)
     taken: set[str] = {group[0].id for group in members.values() if len(group) == 1}
     return {_task_id([op.id for op in group], taken): group for group in members.values()}
+
+
+def _why_not_together(members: Sequence[Operation]) -> Iterator[Finding]:
+    finding = uneven([operation for operation in members if operation.is_mapped], is_final=True)
+    if finding is not None:
+        yield finding
 
 
 def _task_id(ids: Sequence[str], taken: set[str]) -> str:
