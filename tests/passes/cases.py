@@ -157,6 +157,13 @@ def shards_by_hand() -> Graph:
     return graph(load, llm("a", each="load", shards=7), llm("b", "Sum up: ", each="load", shards=7), llm("c", "Answer: ", each="load"))
 
 
+def spread_within_limits() -> Graph:
+    load = plain("load", "words", n=4, items=100_000)
+    other = plain("more", "words", n=4, items=100_000)
+    free = llm("c", each="more", max_tokens=8, model="anthropic/claude-haiku-4-5")
+    return graph(load, other, llm("a", each="load", max_tokens=8), llm("b", "Sum up: ", each="more", max_tokens=8), free)
+
+
 def tasks_by_hand() -> Graph:
     load = [plain(name, "words", n=4, items=100_000) for name in ("load", "more")]
     by_hand = BatchPolicy(group="g", in_flight=32)

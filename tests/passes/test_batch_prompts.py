@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from xcs_airflow.cost.estimate import estimate
+from xcs_airflow.cost.simulation import RateLimit
 from xcs_airflow.errors import GraphError
 from xcs_airflow.ir import BatchPolicy, Graph
 from xcs_airflow.passes import PassContext, PromptBatchingPass, run_passes
@@ -11,6 +15,9 @@ from xcs_airflow.plan.lower import lower
 
 from .cases import LOAD, two_maps
 from .toys import llm, plain
+
+ALL_SHARDS = PromptBatchingPass(headroom=1_000_000)
+"""As if nobody had a limit."""
 
 
 def groups(graph: Graph) -> list[list[str]]:
@@ -54,6 +61,27 @@ def test_short_calls_are_not_spread_thin():
     load = plain("load", "words", items=2_000)
     result = run_passes(Graph([load, llm("a", each="load", estimated_latency_s=100)]), [PromptBatchingPass()])
     assert result["a"].shards == 4
+
+
+@pytest.mark.parametrize(("per_minute", "shards"), [(60, None), (2_400, 2), (4_800, 4), (1_000_000, 6)])
+def test_no_more_shards_are_started_than_a_limit_keeps_busy(per_minute, shards):
+    """100,000 calls of 1.1 s keep one shard of 32 in flight busy for 3,451 s; at 2,400 a minute they take 2,500 s at least."""
+    graph = Graph([plain("load", "words", items=100_000), llm("a", each="load", max_tokens=8)])
+    limits = {"openai": RateLimit(requests_per_minute=per_minute)}
+    limited = run_passes(graph, [PromptBatchingPass()], PassContext(limits=limits))
+    assert limited["a"].shards == shards
+
+
+@given(st.integers(100, 20_000), st.integers(1_000, 200_000), st.booleans())
+@settings(max_examples=30, deadline=None)
+def test_fewer_shards_within_a_limit_make_no_run_longer(per_minute, items, by_tokens):
+    """As expected: what the provider allows takes as long as with all the shards that an unlimited list would have."""
+    graph = Graph([plain("load", "words", items=items), llm("a", each="load", max_tokens=8)])
+    limit = RateLimit(tokens_per_minute=per_minute * 20) if by_tokens else RateLimit(requests_per_minute=per_minute)
+    free, limited = (run_passes(graph, [pass_], PassContext(limits={"openai": limit})) for pass_ in (ALL_SHARDS, PromptBatchingPass()))
+    assert (limited["a"].shards or 1) <= (free["a"].shards or 1)
+    longer, shorter = (estimate(each, limits={"openai": limit}).duration_s.expected for each in (limited, free))
+    assert longer <= shorter * 1.01
 
 
 def test_groups_that_wait_for_each_other_are_refused_as_the_authors():

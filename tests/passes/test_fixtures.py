@@ -14,7 +14,10 @@ from xcs_airflow.passes import PASSES, Pass, PassContext, Verify, run_passes
 from . import cases
 from .toys import run
 
-LIMITS_OF = {"limited_by_requests": {"openai": RateLimit(requests_per_minute=240)}}
+LIMITS_OF = {
+    "limited_by_requests": {"openai": RateLimit(requests_per_minute=240)},
+    "spread_within_limits": {"openai": RateLimit(requests_per_minute=2400)},
+}
 FOLDER = Path(__file__).parent / "fixtures"
 NAMES = ("prune", "deduplicate", "insert_cache", "batch_prompts", "mark_prefixes", "place_on_hardware", "fuse_small_tasks", "schedule")
 PASSES_OF = {

@@ -17,10 +17,10 @@ from xcs_airflow.cost.batch_limits import BatchLimits, batch_limits
 from xcs_airflow.cost.choice import choose, consider
 from xcs_airflow.cost.latency import goes_through_batch_api, is_local
 from xcs_airflow.cost.mechanisms import Choice, may_be_worth_waiting, why_no_batch, why_not_packed
+from xcs_airflow.cost.spreading import Load, Spread
 from xcs_airflow.cost.tasks import TaskOrder
 from xcs_airflow.ir.collection import collections
 from xcs_airflow.ir.graph import Graph, dependencies
-from xcs_airflow.ir.grouping import tasks
 from xcs_airflow.ir.llm_ops import BatchPolicy, LLMOperation, Mechanism
 from xcs_airflow.ir.operation import Operation
 from xcs_airflow.passes.pipeline import Estimates, PassContext
@@ -82,6 +82,7 @@ class _Facts(NamedTuple):
         roots: For every mapped operation, the list its items descend from.
         choices: For every call that is open, how it is made.
         shards: For every mapped call, into how many parts its items are to be spread.
+        limited: The lists that have fewer shards than they would if providers allowed everything.
     """
 
     graph: Graph
@@ -90,6 +91,7 @@ class _Facts(NamedTuple):
     levels: dict[str, int]
     roots: dict[str, str]
     shards: dict[str, int]
+    limited: set[str]
 
     def mechanism(self, operation: LLMOperation) -> Mechanism:
         """How its calls are made."""
@@ -112,8 +114,8 @@ class PromptBatchingPass:
 
     Operations share a task when they ask the same provider from the same kind of process under the same condition, come after
     equally many tasks, and, if they are mapped, iterate items of the same list in as many shards. How many shards a list has is
-    fixed here, from the expected calls, for all calls that iterate it, so that chains of them can depend shard by shard; shards
-    given by hand for one operation hold for the whole list.
+    fixed here, from the expected calls and what providers allow, for all calls that iterate it, so that chains of them can depend
+    shard by shard; shards given by hand for one operation hold for the whole list.
 
     Where the policy prefers latency, mapped operations that fill all places in flight by themselves get a task of their own.
 
@@ -124,6 +126,8 @@ class PromptBatchingPass:
             Cloud Run start up to 10,000.
         shard_s: A shard should not take longer, in seconds, so that a restart loses little. Assumption.
         min_shard_calls: A shard should not have fewer calls, or starting it costs more than it saves. Assumption.
+        headroom: Where a provider's limit is known, shards can have so many times the calls in flight that it keeps busy, as with
+            `Schedule`, and no more of them are started. Assumption.
         limits: What providers' batch APIs take, by the provider's name; None takes the dated rows of cost/data/batch_limits.json.
     """
 
@@ -132,6 +136,7 @@ class PromptBatchingPass:
     max_shards: int = 1000
     shard_s: float = 600
     min_shard_calls: int = 500
+    headroom: float = 1.25
     limits: Mapping[str, BatchLimits] | None = None
 
     def __call__(self, graph: Graph, context: PassContext) -> Graph:
@@ -156,7 +161,9 @@ class PromptBatchingPass:
         choices = self._choices(graph, open_calls, levels, context)
         estimates = context.estimate(graph)
         ways = {name: choice.option.mechanism for name, choice in choices.items()}
-        return _Facts(graph, estimates, choices, levels, roots, self._shards(graph, estimates, levels, roots, ways))
+        spread = Spread(self.shard_s, self.min_shard_calls, self.max_shards, self.headroom)
+        shards, limited = spread.shards(graph, self._loads(graph, estimates, ways), levels, roots, context.limits)
+        return _Facts(graph, estimates, choices, levels, roots, shards, limited)
 
     def _choices(
         self, graph: Graph, open_calls: Sequence[LLMOperation], levels: Mapping[str, int], context: PassContext
@@ -218,34 +225,15 @@ class PromptBatchingPass:
         size = operation.metadata.max_pack if mechanism == "packed" else 1
         return BatchPolicy(group=group, mechanism=mechanism, in_flight=in_flight, pack_size=size)
 
-    def _shards(
-        self,
-        graph: Graph,
-        estimates: Estimates,
-        levels: Mapping[str, int],
-        roots: Mapping[str, str],
-        ways: Mapping[str, Mechanism],
-    ) -> dict[str, int]:
-        """The shards of every mapped call: those given for its list, else what the busiest level of its list needs."""
-        mapped = [operation for operation in graph if isinstance(operation, LLMOperation) and operation.is_mapped]
-        busy_s: dict[tuple[str, int], float] = {}
-        calls: dict[tuple[str, int], int] = {}
-        for operation in (call for call in mapped if not goes_through_batch_api(call) and ways.get(call.id) != "provider_batch"):
-            key, entry = (roots[operation.id], levels[operation.id]), estimates[operation.id]
-            in_flight = self.max_in_flight if _why_alone(operation) is None else 1
-            busy_s[key] = busy_s.get(key, 0) + entry.calls * entry.call_latency_s.expected / in_flight
-            calls[key] = max(calls.get(key, 0), entry.calls)
-        needed: dict[str, int] = {}
-        for key, seconds in busy_s.items():
-            shards = min(ceil(seconds / self.shard_s), calls[key] // self.min_shard_calls, self.max_shards)
-            needed[key[0]] = max(needed.get(key[0], 1), shards)
-        given = {roots[operation.id]: operation.shards for operation in graph if operation.is_mapped and operation.shards}
-        needed |= given
-        found = {operation.id: operation.shards or needed.get(roots[operation.id], 1) for operation in mapped}
-        for members in tasks(graph):
-            if len(members) > 1:
-                found |= _shared_by_hand(members, roots, found)
-        return found
+    def _loads(self, graph: Graph, estimates: Estimates, ways: Mapping[str, Mechanism]) -> dict[str, Load]:
+        """What every mapped call keeps busy that does not go through a provider's batch API."""
+        loads: dict[str, Load] = {}
+        for call in (operation for operation in graph if isinstance(operation, LLMOperation) and operation.is_mapped):
+            if not goes_through_batch_api(call) and ways.get(call.id) != "provider_batch":
+                entry, in_flight = estimates[call.id], self.max_in_flight if _why_alone(call) is None else 1
+                tokens = entry.input_tokens.expected + entry.output_tokens.expected
+                loads[call.id] = Load(entry.calls, tokens, entry.calls * entry.call_latency_s.expected / in_flight)
+        return loads
 
     def _ways(self, graph: Graph, open_calls: Sequence[LLMOperation], context: PassContext) -> tuple[_Facts, list[_Way]]:
         """What is known, and the graph with the largest groups, and with those whose members need the same; the target plays no part."""
@@ -301,6 +289,8 @@ class PromptBatchingPass:
                 reason = _why_not(old) or "no other call that may share its task waits at the same time"
             if (new.shards or 1) > 1:
                 reason += f"; its items are spread over {new.shards} shards"
+            if facts.roots.get(old.id) in facts.limited:
+                reason += "; more shards would only wait for what providers allow"
             choice = facts.choices.get(old.id)
             reason = "; ".join([reason, *(choice.reasons if choice is not None else ())])
             takes_s = after[old.id].duration_s.expected if group is None else seconds[group[0].id]
@@ -376,14 +366,6 @@ def _lot(operation: LLMOperation, facts: _Facts, apart: tuple[str, ...]) -> _Lot
         when="" if operation.when is None else operation.when.model_dump_json(),
         apart=apart,
     )
-
-
-def _shared_by_hand(members: Sequence[Operation], roots: Mapping[str, str], shards: Mapping[str, int]) -> dict[str, int]:
-    """The shards of operations that share a task already: those given for one of them, else as many as all of them may have."""
-    given = next((operation.shards for operation in members if operation.shards), None)
-    of_one_list = len({roots.get(operation.id) for operation in members}) == 1 and all(operation.id in shards for operation in members)
-    count = given or (shards[members[0].id] if of_one_list else 1)
-    return {operation.id: operation.shards or count for operation in members if operation.is_mapped}
 
 
 def _levels(graph: Graph) -> dict[str, int]:
