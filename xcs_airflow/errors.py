@@ -146,6 +146,7 @@ CODES: dict[str, Code] = {
     "XCS733": Code("a call to {model} costs up to {worst} USD, and {left} USD of the run's budget of {budget} USD are left while other tasks and batches have {others} USD set aside", "start the task again when they have ended"),
     "XCS734": Code("there is no run {name!r} in {store}", "{nearest}"),
     "XCS735": Code("there are runs {name!r} of several pipelines: {known_list}", "name one with --pipeline"),
+    "XCS740": Code("not all is known that {name!r} needs: {reason}", "start that task, which asks for the rest"),
     # 8xx: configuration and command line
     "XCS801": Code("{spec!r} does not name a pipeline: {reason}", "write path/to/file.py:function or package.module:function"),
     "XCS802": Code("no pipeline was given and none is configured", 'name one on the command line, or add pipelines = ["file.py:function"] under [tool.xcs] in pyproject.toml'),
@@ -326,7 +327,7 @@ class ModelUnavailableError(ModelError):
 
 
 class NotReadyError(ModelUnavailableError):
-    """A provider still works on a batch: nothing failed, and the task that asks should be started again later."""
+    """Nothing failed: a provider still works on a batch, or a probe found that not everything is known. What is missing comes later."""
 
 
 class ConfigError(XcsError):

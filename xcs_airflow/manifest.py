@@ -169,8 +169,9 @@ class Step(Frozen):
     fingerprint: str
 
 
-TaskKind = Literal["run", "submit", "poll", "collect"]
-"""Run steps here; or, in this order, hand their calls to a provider's batch API, wait for it, and take the answers in."""
+TaskKind = Literal["run", "submit", "poll", "collect", "probe"]
+"""Run steps here; or, in this order, hand their calls to a provider's batch API, wait for it, and take the answers in; or run the steps
+of another task from remembered answers alone, before it is started."""
 
 OnOrphan = Literal["resubmit", "fail"]
 """What to do when nobody can say whether a batch was submitted before a process died: perhaps pay twice, or ask a person."""
@@ -201,11 +202,13 @@ class Task(Frozen):
 
     Attributes:
         id: Unique in the manifest.
-        kind: What it does. A task of kind `poll` that is not ready ends with exit code 75; the platform waits and starts it again.
+        kind: What it does. A task of kind `poll` that is not ready ends with exit code 75; the platform waits and starts it again. One of
+            kind `probe` that ends with 0 has done all that the task it is part of would do, which then is not started; however else it
+            ends, that task is started.
         steps: The operations to run, in an order that respects their inputs; steps with no edge between them may run together.
-            Tasks of kind `submit` and `poll` have none of their own: they work for the steps of the task they are `part_of`.
-        part_of: For `submit` and `poll`: the id of the task of kind `collect`, which has the steps. A submit has as many shards as
-            that; a poll has one and asks for all of them.
+            Tasks of kind `submit`, `poll` and `probe` have none of their own: they work for the steps of the task they are `part_of`.
+        part_of: For `submit`, `poll` and `probe`: the id of the task that has the steps, of kind `collect` or, for a probe, `run`. A submit
+            has as many shards as that; a poll or a probe has one and looks after all of them.
         provider_batch: For `collect`: how its calls go through the provider's batch API.
         shards: Into how many parts the items of its mapped steps are spread; each part is one start of the task.
         in_flight: How many model calls may wait for an answer at a time, in one shard.

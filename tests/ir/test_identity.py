@@ -11,7 +11,7 @@ from xcs_airflow.ir.operation import Resources
 from xcs_airflow.values import Constant, Message, Prompt
 
 HOW = {
-    "id", "kind", "pure", "items", "distinct_items", "shards", "fused", "resources", "retry", "timeout_s", "image",
+    "id", "kind", "pure", "items", "distinct_items", "shards", "fused", "resources", "retry", "timeout_s", "image", "probe",
     "metadata", "cache", "batch", "prefix",
 }  # fmt: skip
 NOTES = {"source", "description"}

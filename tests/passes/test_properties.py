@@ -128,7 +128,7 @@ def test_a_check_that_skips_what_was_sound_finds_what_one_of_everything_finds(gr
 
 
 def test_estimates_look_at_every_field_or_at_none_for_a_reason():
-    of_no_account = {"id", "kind", "retry", "fused", "secrets", "env", "image", "description", "source"}
+    of_no_account = {"id", "kind", "retry", "fused", "probe", "secrets", "env", "image", "description", "source"}
     assert {*COUNTED, *COUNTED_OF_CALLS, *HOW_CALLS_ARE_MADE} | of_no_account == set(LLMOperation.model_fields)
 
 

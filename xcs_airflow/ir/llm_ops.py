@@ -140,6 +140,7 @@ class LLMOperation(Operation):
         cache: How answers are remembered; None until a pass decides.
         batch: How calls are grouped; None until a pass decides.
         prefix: What is to become of the shared part of the prompt; None leaves it to the provider.
+        probe: Whether its task is started only if not all its answers are known, which a smaller one finds out; set by `ProbeBeforeStart`.
     """
 
     kind: Literal["llm"] = "llm"
@@ -150,6 +151,7 @@ class LLMOperation(Operation):
     cache: CachePolicy | None = None
     batch: BatchPolicy | None = None
     prefix: PrefixPolicy | None = None
+    probe: bool = False
 
     @property
     def items_per_request(self) -> int:

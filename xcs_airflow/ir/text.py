@@ -114,6 +114,8 @@ def _facts(operation: Operation) -> list[str]:
             words.append(f"batch={operation.batch.mechanism}:{operation.batch.group}×{operation.batch.in_flight}{size}")
         if operation.prefix is not None:
             words.append("prefix primed" if operation.prefix.prime else "prefix")
+        if operation.probe:
+            words.append("probed")
     if operation.fused is not None:
         words.append(f"fused={operation.fused}")
     return words

@@ -65,7 +65,9 @@ class LLMOptimizedExecutor:
 
         settings = self.settings or RuntimeSettings.from_environment()
         with nullcontext() if settings.code is None else importable(settings.code):
-            starts = [(task, shard) for task in self.manifest.tasks for shard in range(task.shards)]
+            # No start is dear here, and a task finds for itself what is known.
+            tasks = [task for task in self.manifest.tasks if task.kind != "probe"]
+            starts = [(task, shard) for task in tasks for shard in range(task.shards)]
             pause_s = _FIRST_PAUSE_S
             while rest := self._not_ready(starts, run_id, parameters, settings):
                 if len(rest) < len(starts):  # perhaps another batch has just begun

@@ -17,6 +17,7 @@ from xcs_airflow.ir.identity import request_fields, what_it_computes
 from xcs_airflow.ir.llm_ops import LLMOperation
 from xcs_airflow.ir.operation import Operation
 from xcs_airflow.manifest import PACKER_VERSION, CacheRule, Manifest, ModelCall, PrefixRule, Step, Task
+from xcs_airflow.plan.probes import is_probed, with_probe
 from xcs_airflow.plan.provider_batches import in_three_steps, is_for_a_batch, why_not_in_a_batch
 from xcs_airflow.values import Ref
 
@@ -26,7 +27,8 @@ _LONGEST_TASK_ID = 60
 def lower(graph: Graph) -> Manifest:
     """The tasks of a graph: one for every fused task, one for every other batch group, one for every other operation.
 
-    A group that goes through a provider's batch API has three: they submit, poll and collect.
+    A group that goes through a provider's batch API has three: they submit, poll and collect. A task that is probed before it is started
+    has two.
 
     Raises:
         GraphError: Groups wait for each other in a circle.
@@ -44,7 +46,10 @@ def lower(graph: Graph) -> Manifest:
     tasks: list[Task] = []
     for name, members in groups.items():
         task = _task(name, members, task_of, prints)
-        tasks += in_three_steps(task, members, taken) if is_for_a_batch(members) else [task]
+        if is_for_a_batch(members):
+            tasks += in_three_steps(task, members, taken)
+        else:
+            tasks += with_probe(task, taken) if is_probed(members) else [task]
     return Manifest(
         pipeline=graph.name,
         graph_digest=graph.digest(),

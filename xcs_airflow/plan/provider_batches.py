@@ -6,7 +6,6 @@ It knows which calls such a group may hold and how its tasks hang together; it d
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain, count
 
 from xcs_airflow.cost.batch_limits import batch_limits
 from xcs_airflow.cost.latency import goes_through_batch_api
@@ -15,9 +14,7 @@ from xcs_airflow.ir.graph import dependencies
 from xcs_airflow.ir.llm_ops import LLMOperation
 from xcs_airflow.ir.operation import Operation
 from xcs_airflow.manifest import ProviderBatch, Task
-
-_LONGEST_ID = 250
-_ROOM = len(".submit.999")
+from xcs_airflow.plan.task_ids import free_id
 
 
 def is_for_a_batch(members: Sequence[Operation]) -> bool:
@@ -68,7 +65,7 @@ def in_three_steps(task: Task, members: Sequence[Operation], taken: set[str]) ->
     limits = batch_limits()[calls[0].metadata.provider_name]
     # Whoever wants to be asked is asked, though others of the group do not care.
     may_pay_twice = all(call.batch is not None and call.batch.on_orphan == "resubmit" for call in calls)
-    submit, poll = (_free_id(task.id, kind, taken) for kind in ("submit", "poll"))
+    submit, poll = (free_id(task.id, kind, taken) for kind in ("submit", "poll"))
     batch = ProviderBatch(
         max_requests=limits.max_requests,
         max_bytes=limits.max_bytes,
@@ -80,11 +77,3 @@ def in_three_steps(task: Task, members: Sequence[Operation], taken: set[str]) ->
         Task(id=poll, kind="poll", part_of=task.id, needs=(submit,)),
         task.model_copy(update={"kind": "collect", "provider_batch": batch, "needs": (poll,)}),
     ]
-
-
-def _free_id(task: str, kind: str, taken: set[str]) -> str:
-    """`task.kind`, or that with a number when another task is called so."""
-    stem = f"{task[: _LONGEST_ID - _ROOM]}.{kind}"
-    name = next(name for name in chain([stem], (f"{stem}.{number}" for number in count(2))) if name not in taken)
-    taken.add(name)
-    return name

@@ -66,13 +66,14 @@ class Attempt:
 
     @property
     def owner(self) -> Task:
-        """The task that has the steps: itself, or the one it submits or polls for."""
+        """The task that has the steps: itself, or the one it submits, polls or probes for."""
         return self.manifest.task_by_id[self.task.part_of] if self.task.part_of is not None else self.task
 
     @property
     def parts(self) -> tuple[Attempt, ...]:
-        """What it works for, a shard at a time: its own, and if it polls, each one of the task it is part of."""
-        return tuple(replace(self, shard=shard) for shard in range(self.owner.shards)) if self.task.kind == "poll" else (self,)
+        """What it works for, a shard at a time: its own, and if it polls or probes, each one of the task it is part of."""
+        is_for_all = self.task.kind in ("poll", "probe")
+        return tuple(replace(self, shard=shard) for shard in range(self.owner.shards)) if is_for_all else (self,)
 
     @cached_property
     def results(self) -> Results:

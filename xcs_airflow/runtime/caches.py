@@ -5,6 +5,7 @@ It knows settings; the caches know how answers are kept.
 
 from __future__ import annotations
 
+from xcs_airflow.manifest import CacheRule
 from xcs_airflow.runtime.cache import Cache, open_cache
 from xcs_airflow.runtime.settings import RuntimeSettings
 
@@ -28,3 +29,15 @@ def cache_at(address: str, settings: RuntimeSettings) -> Cache:
 def shared_cache(settings: RuntimeSettings) -> Cache:
     """The cache that all runs share; errors are those of `cache_at`."""
     return open_cache(settings.cache_address, settings.tenant, max_bytes=settings.cache_max_bytes, key_env=settings.cache_key_env)
+
+
+def where_remembered(rule: CacheRule | None, settings: RuntimeSettings, memory: str | None) -> str:
+    """The address of the cache that has the answers to a question: the one that all runs share, or the memory of one run.
+
+    Args:
+        rule: How the answers are remembered; None where no other run may take them.
+        settings: Where the shared cache is.
+        memory: Address of the memory of a run; None outside of one.
+    """
+    shared = settings.cache_address
+    return memory if memory is not None and (rule is None or shared == "off") else shared

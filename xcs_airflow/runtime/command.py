@@ -41,7 +41,8 @@ def main(argv: Sequence[str]) -> int:
         argv: The arguments, without the program's name.
 
     Returns:
-        0 done or already done, 1 failed for good, 2 called wrongly, 75 to be tried again later, as while a provider works on a batch.
+        0 done or already done, 1 failed for good, 2 called wrongly, 75 to be tried again later, as while a provider works on a batch,
+        or not to be done by a probe, because not everything is known.
     """
     try:
         options = _parser().parse_args(argv)

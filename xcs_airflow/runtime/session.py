@@ -17,7 +17,7 @@ from xcs_airflow.runtime.alone import Safe
 from xcs_airflow.runtime.asking import Asking
 from xcs_airflow.runtime.budget import Purse
 from xcs_airflow.runtime.cache import Cache, Claims
-from xcs_airflow.runtime.caches import cache_at
+from xcs_airflow.runtime.caches import cache_at, where_remembered
 from xcs_airflow.runtime.failures import Failure
 from xcs_airflow.runtime.keeping import Keeper
 from xcs_airflow.runtime.ledger import Ledger
@@ -140,9 +140,7 @@ class Session:
         return [outcome if isinstance(outcome, Failure) else outcome.value for outcome in asked]
 
     def _place(self, question: Question, alone: dict[str, str]) -> _Place:
-        """The cache that all runs share, or the memory of this one."""
-        shared = self._settings.cache_address
-        address = self._memory if self._memory is not None and (question.rule is None or shared == "off") else shared
+        address = where_remembered(question.rule, self._settings, self._memory)
         return _Place(address, cache_at(address, self._settings), alone)
 
     async def _remembered(

@@ -9,7 +9,8 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 from xcs_airflow.errors import RuntimeTaskError, XcsError
 from xcs_airflow.manifest import ModelCall, Step, Task
@@ -19,7 +20,6 @@ from xcs_airflow.runtime.items import Source, listed_source, rows, stored_source
 from xcs_airflow.runtime.models.provider import Message
 from xcs_airflow.runtime.question import Question
 from xcs_airflow.runtime.results import Results, ResultWriter
-from xcs_airflow.runtime.session import Session
 from xcs_airflow.runtime.settings import RuntimeSettings
 from xcs_airflow.values import Ref, Value, references, resolve
 
@@ -27,6 +27,20 @@ _WINDOW = 1000
 """Rows that stand in memory at a time; twice as many while one window ends and the next begins."""
 
 Row = tuple[str, dict[str, Any]]
+
+
+class Answering(Protocol):
+    """Who answers the steps that ask models, while its block is open."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+
+    def is_stopped(self, question: Question) -> bool:
+        """Whether further calls make no sense, and those that were made have failed."""
+
+    async def answers(self, question: Question, messages: Sequence[list[Message]], rows: Sequence[str]) -> list[Any]:
+        """The value for every prompt, in order; a `Failure` where there is none."""
 
 
 def dependencies(step: Step) -> set[str]:
@@ -62,7 +76,7 @@ class StepRunner:
         parameters: Mapping[str, Any],
         results: Results,
         settings: RuntimeSettings,
-        open_session: Callable[[], Session],
+        open_session: Callable[[], Answering],
     ) -> None:
         self._task = task
         self._shard = shard
@@ -134,7 +148,7 @@ class StepRunner:
             done = await asyncio.gather(*(self._ask(session, step, call) for step, call in asking), return_exceptions=True)
         return [error for error in done if error is not None]
 
-    async def _ask(self, session: Session, step: Step, call: ModelCall) -> None:
+    async def _ask(self, session: Answering, step: Step, call: ModelCall) -> None:
         question = self.question(step, call)
         failures = Failures()
         if not step.map_over:
@@ -158,7 +172,7 @@ class StepRunner:
 
     async def _ask_windows(
         self,
-        session: Session,
+        session: Answering,
         question: Question,
         remaining: Iterator[Row],
         plain: Mapping[str, Any],

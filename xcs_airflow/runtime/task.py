@@ -23,10 +23,11 @@ from xcs_airflow.runtime.budget import open_purse, spending_from
 from xcs_airflow.runtime.functions import code_on_path
 from xcs_airflow.runtime.ledger import keeping_books
 from xcs_airflow.runtime.parameters import complete
+from xcs_airflow.runtime.probing import NothingToSpend, Remembered, probe
 from xcs_airflow.runtime.results import Results
 from xcs_airflow.runtime.session import Session
 from xcs_airflow.runtime.settings import RuntimeSettings
-from xcs_airflow.runtime.steps import StepRunner, levels
+from xcs_airflow.runtime.steps import Answering, StepRunner, levels
 from xcs_airflow.runtime.store import Store, open_store
 from xcs_airflow.runtime.telemetry import watched
 from xcs_airflow.runtime.waiting import elsewhere, has_running_loop
@@ -152,21 +153,25 @@ def _run(
 
 def _obeyed(this: Attempt, parts: Sequence[Attempt]) -> tuple[Usage, ...]:
     """What it used to do what the task says for parts with something missing; the books are closed however it ends."""
-    price = this.price
-    purse = open_purse(this, price)
+    price, is_probe = this.price, this.task.kind == "probe"
+    purse = NothingToSpend(this) if is_probe else open_purse(this, price)
     usage: list[Usage] = []
 
-    def session() -> Session:
+    def session() -> Answering:
+        if is_probe:
+            return Remembered(this)
         batched = batches.Collected(this) if batches is not None else None
         return Session(this.settings, this.task.in_flight, this.ledger, memory=this.memory, purse=purse, batched=batched)
 
     def runner_of(part: Attempt) -> StepRunner:
         return StepRunner(part.owner, part.shard, part.values, part.results, part.settings, session)
 
-    batches = _batches() if this.task.kind != "run" else None
+    batches = _batches() if this.task.kind in ("submit", "poll", "collect") else None
     try:
         with code_on_path(this.settings.code), keeping_books(this.ledger), spending_from(purse), collected_seldom():
-            if batches is not None and this.task.kind != "collect":
+            if is_probe:
+                probe(parts, runner_of)
+            elif batches is not None and this.task.kind != "collect":
                 work = batches.submit if this.task.kind == "submit" else batches.poll
                 usage += work(parts, runner_of, price, purse)
             else:
@@ -192,7 +197,7 @@ def _batches() -> ModuleType:
 
 @contextmanager
 def _failures_kept(store: Store, name: str) -> Iterator[None]:
-    """Leave the reason of a failure where the results are. That a batch takes its time is none.
+    """Leave the reason of a failure where the results are. That a batch takes its time, or that not all is known, is none.
 
     Functions, caches and models report in their own words; what the system refuses besides is an error of the store.
     """
