@@ -20,7 +20,7 @@ from xcs_airflow.ir import (
     Retry,
 )
 
-from .toys import llm, plain
+from .toys import llm, on_a_gpu, plain
 
 TICKETS = ParameterSpec(name="tickets", has_default=True, default=["late", "broken", "late", "odd"])
 LOAD = plain("load", "words", n=4, items=4)
@@ -285,6 +285,41 @@ def local_calls_in_a_hurry() -> Graph:
     load = plain("load", "words", n=4, items=500)
     policy = PipelinePolicy(optimize="latency")
     return graph(load, llm("a", each="load", model="local/qwen2.5-0.5b-instruct", max_tokens=100, image="gpu:1"), policy=policy)
+
+
+def remembered_on_a_gpu() -> Graph:
+    load = plain("load", "words", n=4, items=400)
+    return graph(load, on_a_gpu("a", each="load", shards=3), plain("end", x="a"), output="end")
+
+
+def together_on_a_gpu() -> Graph:
+    calls = [on_a_gpu("a", x="load", fused="a"), on_a_gpu("b", "Sum up: ", x="a", fused="a")]
+    return graph(LOAD, *calls, plain("end", x="b"), output="end")
+
+
+def remembered_in_a_hurry() -> Graph:
+    return graph(LOAD, on_a_gpu("a", x="load"), policy=PipelinePolicy(optimize="latency"))
+
+
+def remembered_before_a_deadline() -> Graph:
+    calls = [on_a_gpu("a", x="load"), on_a_gpu("b", "Sum up: ", x="load")]
+    return graph(LOAD, *calls, policy=PipelinePolicy(deadline_s=400))
+
+
+def what_must_not_be_probed() -> Graph:
+    by_hand = BatchPolicy(group="batch", mechanism="provider_batch")
+    large = Resources(cpu=2, memory_mib=4096)
+    calls = [
+        on_a_gpu("warm", x="load", temperature=0.7, cache=None),
+        on_a_gpu("off", "2 ", x="load", env={"XCS_CACHE": "off"}),
+        on_a_gpu("apart", "3 ", x="load", env={"XCS_CACHE": "sqlite:///cache.sqlite"}),
+        on_a_gpu("own", func="toys:join", x="load"),
+        on_a_gpu("asked", "4 ", x="load", probe=True),
+        llm("batch", "5 ", x="load", batch=by_hand, resources=large, cache=CachePolicy()),
+        llm("cheap", "6 ", x="load", resources=large, cache=CachePolicy()),
+        llm("least", "7 ", x="load", resources=Resources(cpu=1, memory_mib=512), cache=CachePolicy()),
+    ]
+    return graph(LOAD, *calls)
 
 
 def triage() -> Graph:

@@ -7,7 +7,19 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from xcs_airflow.ir import Constant, Graph, ListOf, LLMOperation, Operation, Parameter, ParameterSpec, PipelinePolicy, RecordOf, Ref
+from xcs_airflow.ir import (
+    Constant,
+    Graph,
+    ListOf,
+    LLMOperation,
+    Operation,
+    Parameter,
+    ParameterSpec,
+    PipelinePolicy,
+    RecordOf,
+    Ref,
+    Resources,
+)
 
 from .toys import llm, plain
 
@@ -124,6 +136,7 @@ def _call(draw: st.DrawFn) -> dict[str, Any]:
         {"temperature": 0, "prompt_func": "toys:ask_about"},
         {"temperature": 0, "secrets": {"OPENAI_API_KEY": "key"}},
         {"temperature": 0, "estimated_latency_s": 3.0},
+        {"temperature": 0, "resources": Resources(cpu=4, memory_mib=16384)},
     ]
     model = draw(st.sampled_from(["openai/gpt-4.1-mini", "anthropic/claude-haiku-4-5", "nobody/knows"]))
     return {"text": draw(st.sampled_from(["Which team? ", "Sum up: "])), "model": model, **draw(st.sampled_from(fields))}

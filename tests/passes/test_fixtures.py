@@ -19,7 +19,10 @@ LIMITS_OF = {
     "spread_within_limits": {"openai": RateLimit(requests_per_minute=2400)},
 }
 FOLDER = Path(__file__).parent / "fixtures"
-NAMES = ("prune", "deduplicate", "insert_cache", "batch_prompts", "mark_prefixes", "place_on_hardware", "fuse_small_tasks", "schedule")
+NAMES = (
+    *("prune", "deduplicate", "insert_cache", "batch_prompts", "mark_prefixes"),
+    *("place_on_hardware", "fuse_small_tasks", "probe_before_start", "schedule"),
+)
 PASSES_OF = {
     **{name: (pass_,) for name, pass_ in zip(NAMES, PASSES, strict=True)},
     "all": PASSES,

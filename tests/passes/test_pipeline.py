@@ -101,7 +101,7 @@ def test_observers_see_every_pass():
     explain, timing = Explain(), Timing()
     LLMGraphEnhancer(observers=(Verify(), explain, timing)).enhance(triage())
     rewriting = ["Prune", "Deduplicate", "CacheInsertionPass", "PromptBatchingPass", "MarkPrefixes"]
-    expected = [*rewriting, "PlaceOnHardware", "FuseSmallTasks", "Schedule"]
+    expected = [*rewriting, "PlaceOnHardware", "FuseSmallTasks", "ProbeBeforeStart", "Schedule"]
     assert list(timing.seconds) == expected
     assert explain.lines[:4] == [
         "Prune: 7 -> 6 operations",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xcs_airflow.ir import (
+    CachePolicy,
     Constant,
     Graph,
     Hole,
@@ -18,6 +19,7 @@ from xcs_airflow.ir import (
     Operation,
     Prompt,
     Ref,
+    Resources,
     evaluate,
 )
 from xcs_airflow.values import Frozen, Value
@@ -63,6 +65,13 @@ def llm(name: str, text: str = "Which team? ", *, model: str = "openai/gpt-4.1-m
     known = {key: fields.pop(key) for key in list(fields) if key in LLMMetadata.model_fields}
     body = {} if {"func", "prompt_func"} & set(fields) else {"prompt": Prompt(messages=(Message(parts=(text, *map(_hole, inputs))),))}
     return LLMOperation(id=name, inputs=inputs, metadata=LLMMetadata(model=model, **known), **body, **fields)
+
+
+def on_a_gpu(name: str, text: str = "Which team? ", **fields: Any) -> LLMOperation:
+    """Calls of a local model on a GPU, whose answers are remembered."""
+    gpu = Resources(cpu=4, memory_mib=16384, gpu=1, gpu_type="nvidia-l4")
+    settings = {"temperature": 0, "max_tokens": 16, "resources": gpu, "cache": CachePolicy(), **fields}
+    return llm(name, text, model="local/qwen2.5-7b-instruct", **settings)
 
 
 def _hole(name: str) -> Hole:

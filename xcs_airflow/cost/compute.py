@@ -114,6 +114,11 @@ class Platform(Frozen):
         """Its GPUs by their names."""
         return {gpu.name: gpu for gpu in self.gpus}
 
+    @property
+    def smallest(self) -> Resources:
+        """The least that a task can have; where it has what its worker gives it, what it asks for by default."""
+        return Resources(cpu=self.sizes[0].cpu, memory_mib=self.sizes[0].memory_mib[0]) if self.sizes else Resources()
+
     def start_of(self, resources: Resources) -> Figure:
         """Seconds until a task with such resources works."""
         return self.gpu_start_s if resources.gpu and self.gpu_start_s is not None else self.start_s

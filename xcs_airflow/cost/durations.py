@@ -47,12 +47,14 @@ class TaskTimes:
         parts: The duration of every operation; the parts of a task add up to its work.
         resources: What its members ask for; what starts slowest decides when it works.
         starts: How many starts it takes one after the other.
+        chance: How likely a probe finds that it need not be started, from 0 to 1; None when it is not probed.
     """
 
     ends: tuple[Work, Work, Work]
     parts: dict[str, Figure]
     resources: tuple[Resources, ...]
     starts: int = 1
+    chance: Figure | None = None
 
 
 def task_times(members: Sequence[OperationWork], assumed: Assumed, limits: Mapping[str, RateLimit]) -> TaskTimes:
@@ -111,11 +113,21 @@ def _resources(members: Sequence[OperationWork]) -> tuple[Resources, ...]:
 
 
 def _start_s(task: TaskTimes, platform: Platform | None) -> tuple[float, float, float]:
-    """Seconds until a task works, without those in which it waits: at best, as expected, at worst."""
+    """Seconds until a task works, without those in which it waits: at best, as expected, at worst.
+
+    What is probed waits for its probe, and begins as often as that finds something missing.
+    """
     if platform is None:
         return 0.0, 0.0, 0.0
     slowest = max((platform.start_of(resources) for resources in task.resources), key=lambda start: start.expected)
-    return task.starts * slowest.low, task.starts * slowest.expected, task.starts * slowest.high
+    if task.chance is None:
+        return task.starts * slowest.low, task.starts * slowest.expected, task.starts * slowest.high
+    probe, chance = platform.start_of(platform.smallest), task.chance
+    return (
+        probe.low + (1 - chance.high) * slowest.low,
+        probe.expected + (1 - chance.expected) * slowest.expected,
+        probe.high + (1 - chance.low) * slowest.high,
+    )
 
 
 def _waited_for(members: Sequence[OperationWork], assumed: Assumed) -> TaskTimes:

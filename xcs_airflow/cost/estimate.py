@@ -16,6 +16,7 @@ from xcs_airflow.cost.durations import Makespan, TaskTimes, task_times
 from xcs_airflow.cost.figures import NOTHING, Figure, GraphEstimate, Money, OperationEstimate
 from xcs_airflow.cost.memory import Memory
 from xcs_airflow.cost.prices import PriceBook
+from xcs_airflow.cost.probes import chance_of, is_probed
 from xcs_airflow.cost.profile import PipelineProfile
 from xcs_airflow.cost.simulation import RateLimit
 from xcs_airflow.cost.tasks import TaskOrder
@@ -136,6 +137,10 @@ class Estimator:
         for number, group in members.items():
             task = self._task(group)
             assumed.uses += task.uses
+            if is_probed([work.operation for work in group]):
+                told = [work.measured for work in group if work.measured is not None]
+                chance = chance_of([work.operation.id for work in group], told, assumed)
+                task = replace(task, times=replace(task.times, chance=chance))
             tasks[number] = task.times
             entries |= {entry.operation: entry for entry in task.entries}
         in_order = [entries[operation.id] for operation in ordered]

@@ -195,6 +195,7 @@ class MeasuredOperation(Frozen):
         call_s: Seconds of one live call; None when none was timed.
         distinct_share: Which share of the requests were different ones; None when all answers came from the cache.
         hit_share: Which share of the answers came from the cache.
+        known_runs: In how many of the runs all of them did.
         cached_share: Which share of the input tokens the provider had in its own prompt cache.
     """
 
@@ -207,6 +208,7 @@ class MeasuredOperation(Frozen):
     call_s: Spread | None = None
     distinct_share: float | None = None
     hit_share: float = 0.0
+    known_runs: int = 0
     cached_share: float = 0.0
 
 

@@ -117,6 +117,7 @@ class History:
             call_s=_spread(self._whole_ms, _MS),
             distinct_share=None if self.distinct is None else round(self.distinct[0] / self.distinct[1], 4),
             hit_share=round(self.hit_share, 4),
+            known_runs=sum(run.hits == run.rows > 0 for run in self.runs),
             cached_share=round(self.cached_share, 4),
         )
 

@@ -7,6 +7,7 @@ from xcs_airflow.passes.insert_cache import CacheInsertionPass
 from xcs_airflow.passes.mark_prefixes import MarkPrefixes
 from xcs_airflow.passes.pipeline import Explain, Observer, Pass, PassContext, Timing, Verify, print_decision, run_passes
 from xcs_airflow.passes.place_on_hardware import PlaceOnHardware
+from xcs_airflow.passes.probe_before_start import ProbeBeforeStart
 from xcs_airflow.passes.prune import Prune
 from xcs_airflow.passes.schedule import Schedule
 
@@ -18,6 +19,7 @@ PASSES: tuple[Pass, ...] = (
     MarkPrefixes(),  # after it: calls through a batch API read only what a batch before theirs wrote
     PlaceOnHardware(),  # before fusing: what a start costs depends on its size
     FuseSmallTasks(),  # it starts together what all others left as tasks
+    ProbeBeforeStart(),  # after fusing: what is started, or spared, is a whole task
     Schedule(),  # last: which groups, shards and tasks there are decides who shares what a provider allows
 )
 """The order in which `LLMGraphEnhancer` runs the passes."""
@@ -36,6 +38,7 @@ __all__ = [
     "Pass",
     "PassContext",
     "PlaceOnHardware",
+    "ProbeBeforeStart",
     "PromptBatchingPass",
     "Prune",
     "Schedule",

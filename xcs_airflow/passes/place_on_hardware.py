@@ -142,10 +142,8 @@ def _place(operation: LLMOperation, resources: Resources, seconds: float, platfo
 def _for_calls(operation: LLMOperation, seconds: float, platform: Platform) -> tuple[Place, Place, str]:
     """Where calls are now, the smallest size, which is enough for calls that wait, and why."""
     now = _place(operation, operation.resources, seconds, platform)
-    least = platform.sizes[0]
-    smallest = Resources(cpu=least.cpu, memory_mib=least.memory_mib[0])
-    reason = f"its calls wait and do not compute: {shown(smallest)} is the smallest size, and no GPU helps"
-    return now, _place(operation, smallest, seconds, platform), reason
+    reason = f"its calls wait and do not compute: {shown(platform.smallest)} is the smallest size, and no GPU helps"
+    return now, _place(operation, platform.smallest, seconds, platform), reason
 
 
 def _for_model(operation: LLMOperation, now: Place, seconds: float, platform: Platform, policy: PipelinePolicy) -> tuple[Place, str]:

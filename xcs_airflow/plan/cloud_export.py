@@ -14,6 +14,7 @@ from xcs_airflow.cost.compute import Platform, platform_of, task_cost_usd
 from xcs_airflow.cost.estimate import estimate
 from xcs_airflow.cost.figures import NOTHING, Figure, GraphEstimate, Money, OperationEstimate
 from xcs_airflow.cost.prices import PriceBook
+from xcs_airflow.cost.probes import chance_of
 from xcs_airflow.cost.profile import PipelineProfile
 from xcs_airflow.cost.simulation import RateLimit
 from xcs_airflow.ir.check import check
@@ -21,14 +22,18 @@ from xcs_airflow.ir.graph import Graph, dependencies
 from xcs_airflow.ir.llm_ops import LLMOperation
 from xcs_airflow.ir.operation import Operation, Resources, Retry
 from xcs_airflow.manifest import Manifest, Task
-from xcs_airflow.plan.cloud_graph import CloudGraph, PlannedOperation, PlannedTask, Totals, Wait
+from xcs_airflow.plan.cloud_graph import CloudGraph, PlannedOperation, PlannedTask, Spares, Totals, Wait
 from xcs_airflow.plan.lower import lower
 from xcs_airflow.plan.profile_use import profile_use
 
 _LATE_S = 3600
 """For how long a provider may go on after its window before a platform gives up. Assumption."""
 
-_WORDS = {"submit": "Hands the calls to the provider's batch API.", "poll": "Asks whether the provider has finished."}
+_WORDS = {
+    "submit": "Hands the calls to the provider's batch API.",
+    "poll": "Asks whether the provider has finished.",
+    "probe": "Looks whether all answers are known.",
+}
 
 
 class CloudExporter:
@@ -72,7 +77,7 @@ class CloudExporter:
             figures = estimate(graph, self._prices, self._profile, platform=platform_of(self._target), limits=self._limits)
         manifest = lower(graph)
         by_operation = {entry.operation: entry for entry in figures.operations}
-        tasks = _planned_tasks(graph, manifest, by_operation)
+        tasks = _planned_tasks(graph, manifest, figures, platform_of(self._target))
         return CloudGraph(
             name=graph.name,
             source=graph.source,
@@ -108,16 +113,29 @@ def _planned_operation(operation: Operation, task: str, figures: OperationEstima
     )
 
 
-def _planned_tasks(graph: Graph, manifest: Manifest, figures: Mapping[str, OperationEstimate]) -> tuple[PlannedTask, ...]:
+def _planned_tasks(graph: Graph, manifest: Manifest, figures: GraphEstimate, platform: Platform | None) -> tuple[PlannedTask, ...]:
+    by_operation = {entry.operation: entry for entry in figures.operations}
     members = {task.id: [graph[step.id] for step in _owner(manifest, task).steps] for task in manifest.tasks}
-    durations = {task.id: _duration(task, [figures[op.id] for op in members[task.id]]) for task in manifest.tasks}
+    durations = {task.id: _duration(task, [by_operation[op.id] for op in members[task.id]]) for task in manifest.tasks}
     priorities = _priorities(manifest, {name: duration.expected for name, duration in durations.items()})
-    return tuple(
-        _planned_task(task, members[task.id], figures, priorities[task.id]).model_copy(
+    planned = (
+        _planned_task(task, members[task.id], by_operation, priorities[task.id]).model_copy(
             update={"duration_s": durations[task.id], "wait": _wait(manifest, task)}
         )
         for task in manifest.tasks
     )
+    return tuple(_as_probe(task, manifest, figures, platform) if task.kind == "probe" else task for task in planned)
+
+
+def _as_probe(task: PlannedTask, manifest: Manifest, figures: GraphEstimate, platform: Platform | None) -> PlannedTask:
+    """A task that probes runs on the smallest size, is not tried again, and calls nobody.
+
+    Image, variables and secrets are those of the task it is part of: the code that writes prompts, the file of a local model and the key
+    of the cache are part of what answers are remembered by.
+    """
+    spares = Spares(task=manifest.task_by_id[task.id].part_of or "", chance=chance_of(task.operations, figures.measured))
+    smallest = Resources() if platform is None else platform.smallest
+    return task.model_copy(update={"resources": smallest, "retry": Retry(attempts=1), "providers": (), "spares": spares})
 
 
 def _owner(manifest: Manifest, task: Task) -> Task:
@@ -169,8 +187,11 @@ def _largest(needs: Sequence[Resources]) -> Resources:
 
 
 def _duration(task: Task, entries: Sequence[OperationEstimate]) -> Figure:
-    """Operations of one task share its calls in flight, so their durations add up; what goes through a batch API takes its poll's time."""
-    if task.kind in ("submit", "collect"):
+    """Operations of one task share its calls in flight, so their durations add up; what goes through a batch API takes its poll's time.
+
+    What is known is read in no time that counts.
+    """
+    if task.kind in ("submit", "collect", "probe"):
         return NOTHING
     return Figure.total(entry.duration_s for entry in entries)
 
@@ -189,6 +210,7 @@ def _priorities(manifest: Manifest, seconds: Mapping[str, float]) -> dict[str, i
 
 
 def _totals(figures: GraphEstimate, tasks: Sequence[PlannedTask], platform: Platform | None) -> Totals:
+    chances = {task.spares.task: task.spares.chance for task in tasks if task.spares is not None}
     return Totals(
         calls_before=figures.calls_before,
         calls=figures.calls,
@@ -196,16 +218,30 @@ def _totals(figures: GraphEstimate, tasks: Sequence[PlannedTask], platform: Plat
         output_tokens=figures.output_tokens,
         cost_usd=figures.cost_usd,
         duration_s=figures.duration_s,
-        compute_usd=None if platform is None else Money.total(_compute_usd(task, platform) for task in tasks),
+        compute_usd=None if platform is None else Money.total(_compute_usd(task, platform, chances.get(task.id)) for task in tasks),
         tasks=len(tasks),
         starts=sum(task.shards for task in tasks),
     )
 
 
-def _compute_usd(task: PlannedTask, platform: Platform) -> Money:
-    """What the machines of a task cost. One that polls is paid for at every look, and not for the time between."""
+def _compute_usd(task: PlannedTask, platform: Platform, chance: Figure | None) -> Money:
+    """What the machines of a task cost. One that polls is paid for at every look, and not for the time between.
+
+    What a probe spares are starts that would ask nothing; the time of calls is counted with an empty cache, unless a profile tells more.
+
+    Args:
+        task: The task.
+        platform: Where it runs.
+        chance: How likely a probe finds that it need not be started; None when it is not probed.
+    """
     if task.wait is None:
-        return task_cost_usd(platform, task.resources, task.duration_s).times(task.shards)
+        cost = task_cost_usd(platform, task.resources, task.duration_s).times(task.shards)
+        if chance is None:
+            return cost
+        often = Figure(low=chance.high, expected=chance.expected, high=chance.low)
+        spared = task_cost_usd(platform, task.resources, 0.0).times(task.shards).times_each(often)
+        low, expected, high = cost.low - spared.low, cost.expected - spared.expected, cost.high - spared.high
+        return replace(cost, low=low, expected=expected, high=high)
     look = task_cost_usd(platform, task.resources, 0.0)
     waited = task.duration_s
     low, expected, high = (ceil(1 + seconds / POLL_PAUSE_S) for seconds in (waited.low, waited.expected, waited.high))

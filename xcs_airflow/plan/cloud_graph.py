@@ -79,6 +79,18 @@ class Wait(Frozen):
         return tuple(pauses)
 
 
+class Spares(Frozen):
+    """What a probe may spare: if it ends well, with exit code 0, the other task is done and not started; however else it ends, it is.
+
+    Attributes:
+        task: The id of the other task.
+        chance: How likely that is, from 0 to 1.
+    """
+
+    task: str
+    chance: Figure
+
+
 class PlannedTask(Frozen):
     """What a platform starts, once or once per shard.
 
@@ -86,7 +98,9 @@ class PlannedTask(Frozen):
         id: Unique in the plan; letters, digits, `_`, `-`, `.`.
         kind: What it does; the manifest tells it, `plan.json` does not.
         wait: How it is waited for; only a task of kind `poll` has one. Like `kind` it is not part of `plan.json`.
-        operations: The operations it runs, or for which it submits or polls.
+        spares: Which task need not be started when this one ends well; only a task of kind `probe` has one, and `plan.json` leaves it out
+            of all others.
+        operations: The operations it runs, or for which it submits, polls or probes.
         needs: The tasks that must have ended well before.
         shards: How many times it is started, each with its part of the items.
         in_flight: How many model calls may wait at a time, in one shard.
@@ -106,6 +120,7 @@ class PlannedTask(Frozen):
     id: str
     kind: TaskKind = Field(default="run", exclude=True)
     wait: Wait | None = Field(default=None, exclude=True)
+    spares: Spares | None = None
     operations: tuple[str, ...]
     needs: tuple[str, ...] = ()
     shards: int = 1
@@ -229,7 +244,11 @@ class CloudGraph(Frozen):
         unknown: dict[str, Any] = {name: True for name in ("profile", "target") if getattr(self, name) is None}
         if self.totals.compute_usd is None:
             unknown["totals"] = {"compute_usd"}
-        return self.model_dump(mode="json", exclude=unknown)
+        document = self.model_dump(mode="json", exclude=unknown)
+        for task in document["tasks"]:
+            if task["spares"] is None:
+                del task["spares"]
+        return document
 
     def to_json(self) -> str:
         """`plan.json` as text: sorted keys, the same bytes every time."""
@@ -239,6 +258,11 @@ class CloudGraph(Frozen):
     def _text(self) -> str:
         """Written once for all targets."""
         return pretty_document(self.to_dict())
+
+    @cached_property
+    def probe_of(self) -> dict[str, PlannedTask]:
+        """The probe of every task that has one, by that task's id."""
+        return {task.spares.task: task for task in self.tasks if task.spares is not None}
 
     @cached_property
     def source_of(self) -> dict[str, str | None]:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from xcs_airflow.canonical import canonical_json
+from xcs_airflow.cost.probes import is_probed
 from xcs_airflow.errors import Finding, PlanError
 from xcs_airflow.ir.graph import Graph, dependencies, toposort
 from xcs_airflow.ir.grouping import task_key, uneven
@@ -17,7 +18,7 @@ from xcs_airflow.ir.identity import request_fields, what_it_computes
 from xcs_airflow.ir.llm_ops import LLMOperation
 from xcs_airflow.ir.operation import Operation
 from xcs_airflow.manifest import PACKER_VERSION, CacheRule, Manifest, ModelCall, PrefixRule, Step, Task
-from xcs_airflow.plan.probes import is_probed, with_probe
+from xcs_airflow.plan.probes import with_probe
 from xcs_airflow.plan.provider_batches import in_three_steps, is_for_a_batch, why_not_in_a_batch
 from xcs_airflow.values import Ref
 

@@ -5,17 +5,8 @@ It knows how the two hang together; whether that pays was decided by a pass.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from xcs_airflow.ir.llm_ops import LLMOperation
-from xcs_airflow.ir.operation import Operation
 from xcs_airflow.manifest import Task
 from xcs_airflow.plan.task_ids import free_id
-
-
-def is_probed(members: Sequence[Operation]) -> bool:
-    """Whether a task is probed before it is started: all its operations ask for it, and none runs anything but remembered calls."""
-    return all(isinstance(operation, LLMOperation) and operation.probe for operation in members)
 
 
 def with_probe(task: Task, taken: set[str]) -> list[Task]:
