@@ -11,7 +11,7 @@ from pydantic import BaseModel, field_validator
 
 from xcs_airflow.authoring import llm, pipeline
 from xcs_airflow.errors import ModelError, TraceError
-from xcs_airflow.ir import BatchPolicy, LLMMetadata, Retry
+from xcs_airflow.ir import BatchPolicy, LLMMetadata, Resources, Retry
 from xcs_airflow.testing import fake_models
 
 MODEL = "openai/gpt-4.1-mini"
@@ -160,6 +160,10 @@ def test_settings_become_fields_of_the_operation():
         output_tokens=2,
         latency_s=1.5,
         cost_usd="0.01",
+        cpu=4,
+        memory_mib=16_384,
+        gpu=1,
+        gpu_type="nvidia-l4",
         retries=4,
         timeout="1h",
         secrets={"OPENAI_API_KEY": "name"},
@@ -184,6 +188,7 @@ def test_settings_become_fields_of_the_operation():
     )
     assert (Retry(attempts=5), 3600, "ask", "Asks.") == (operation.retry, operation.timeout_s, question.step_name, operation.description)
     assert (operation.secrets, operation.env) == ({"OPENAI_API_KEY": "name"}, {"A": "b"})
+    assert operation.resources == Resources(cpu=4, memory_mib=16_384, gpu=1, gpu_type="nvidia-l4")
 
 
 def test_text_answers_need_no_schema_and_others_carry_theirs():

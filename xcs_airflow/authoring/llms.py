@@ -58,6 +58,10 @@ class LLMSettings(TypedDict, total=False):
         output_tokens: Output tokens of one call, expected.
         latency_s: Seconds one call takes, expected.
         cost_usd: Price of one call in US dollars, instead of the price table's.
+        cpu: Virtual CPUs of its task; by default the optimiser chooses what it runs on.
+        memory_mib: Memory of its task in MiB.
+        gpu: Number of GPUs, for a model that runs in its task.
+        gpu_type: The accelerator's name at the platform, as in `nvidia-l4`.
         retries: How often its task is started again when it fails for a passing reason, or a `Retry`.
         timeout: How long one start of its task may take: `"10m"`, or seconds.
         secrets: Environment variables that the platform fills from its secret store: variable to the secret's name there.
@@ -81,6 +85,10 @@ class LLMSettings(TypedDict, total=False):
     output_tokens: int
     latency_s: float
     cost_usd: str | float | Decimal
+    cpu: float
+    memory_mib: int
+    gpu: int
+    gpu_type: str
     retries: int | Retry
     timeout: str | float
     secrets: Mapping[str, str]
