@@ -153,7 +153,31 @@ def batched_graph() -> Graph:
     return Graph(operations, name="batched", output=Ref(operation="report"))
 
 
-GRAPHS = {"small": small_graph, "sharded": sharded_graph, "wide": wide_graph, "hostile": hostile_graph, "batched": batched_graph}
+def probed_graph() -> Graph:
+    """tickets -> 3 shards of classify, probed, beside work -> 3 shards of answer, probed -> report."""
+    remembered = {"cache": CachePolicy(), "probe": True, "shards": 3}
+    operations = [
+        Operation(id="tickets", func="pipeline:load", items=100_000),
+        ask("classify", secrets={"CACHE_KEY": "cache-key"}, env={"XCS_CACHE_KEY_ENV": "CACHE_KEY"}, **remembered),
+        Operation(id="work", func="pipeline:work", inputs={"x": Ref(operation="tickets")}),
+        ask("answer", "Answer: ", "classify", **remembered),
+        Operation(
+            id="report",
+            func="pipeline:report",
+            inputs={"teams": Ref(operation="classify"), "answers": Ref(operation="answer"), "work": Ref(operation="work")},
+        ),
+    ]
+    return Graph(operations, name="probed", output=Ref(operation="report"))
+
+
+GRAPHS = {
+    "small": small_graph,
+    "sharded": sharded_graph,
+    "wide": wide_graph,
+    "hostile": hostile_graph,
+    "batched": batched_graph,
+    "probed": probed_graph,
+}
 
 
 @pytest.fixture(params=GRAPHS)

@@ -38,16 +38,18 @@ def golden_files() -> Iterator[tuple[str, bytes]]:
 
 
 def starter_bundle(starter: Path, target: str) -> dict[str, bytes]:
-    """The files of one starter, or pipeline for tests, for one target, with default settings."""
+    """The files of one starter, or pipeline for tests, for one target, with the settings of a pyproject.toml beside it."""
     from xcs_airflow.authoring.load import load_pipeline
     from xcs_airflow.exporting.assemble import assemble
     from xcs_airflow.exporting.registry import load_exporter
+    from xcs_airflow.exporting.settings import load_settings
     from xcs_airflow.passes import LLMGraphEnhancer
     from xcs_airflow.plan import CloudExporter
 
     pipeline = load_pipeline(str(starter / "pipeline.py"))
     plan = CloudExporter(target=target).export(LLMGraphEnhancer(target=target).enhance(pipeline.graph()))
-    return dict(assemble(plan, load_exporter(target), {}, pipeline.code()).files)
+    settings = load_settings(starter, {}).targets.get(target, {})
+    return dict(assemble(plan, load_exporter(target), settings, pipeline.code()).files)
 
 
 def schemas() -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,17 @@ def test_an_operation_is_told_in_prose(run_xcs):
     assert any(line.startswith("  calls: 3") for line in lines)
     assert any(line.startswith("  cost: 0.00") for line in lines)
     assert any("CacheInsertionPass applied" in line for line in lines)
+
+
+def test_a_task_that_is_probed_says_so_and_why_another_is_not(run_xcs):
+    pipeline = str(Path(__file__).parents[1] / "pipelines" / "probed" / "pipeline.py")
+    told = [run_xcs("explain", pipeline, name, "--target", "cloud-run").stdout for name in ("classify", "greet")]
+    probed, not_probed = (" ".join(text.split()) for text in told)
+    assert "over 6 shards, which is started only if classify.probe finds an answer missing." in probed
+    assert "ProbeBeforeStart applied: all is known in 10% of runs (assumed): a probe takes 0.0011 USD and 10 s each time" in probed
+    assert "saves 0.0093 USD; takes 8.5 s more (rule: a start is billed from its first second" in probed
+    assert "ProbeBeforeStart skipped: the answers of %greet are not remembered for other runs (rule:" in not_probed
+    assert "which is started only" not in not_probed
 
 
 def test_without_a_name_every_operation_is_told(run_xcs):

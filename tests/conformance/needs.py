@@ -5,6 +5,7 @@ from __future__ import annotations
 from xcs_airflow.exporting.port import Feature
 from xcs_airflow.ir import (
     BatchPolicy,
+    CachePolicy,
     Constant,
     Graph,
     LLMMetadata,
@@ -43,6 +44,11 @@ def _batches() -> Graph:
     return Graph(calls, name="needs", source="pipeline.py:1")
 
 
+def _probes() -> Graph:
+    calls = [call.model_copy(update={"cache": CachePolicy(), "probe": True}) for call in _calls()]
+    return Graph(calls, name="needs", source="pipeline.py:1")
+
+
 def _edges() -> Graph:
     inputs = {"x": Ref(operation="first")}
     return Graph([_one("first"), _one("second", inputs=inputs), _one("third", inputs=inputs)], name="needs", source="pipeline.py:1")
@@ -63,6 +69,7 @@ NEEDS: dict[Feature, Graph] = {
     "conditions": _two(when=Constant(constant=True)),
     "rate_limit_pools": _calls(),
     "provider_batch": _batches(),
+    "probe": _probes(),
 }
 
 NEVER_ASKED: frozenset[Feature] = frozenset({"retry_by_exit_code", "retry_delay", "cpu_and_memory", "priority"})

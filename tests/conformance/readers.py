@@ -57,7 +57,7 @@ def read_airflow(bundle: Bundle) -> Emitted:
     starts, variables, names, edges = [], {}, {}, []
     for node in ast.walk(tree):
         is_task = isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
-        if is_task and re.match("(Run|Poll)Task", ast.unparse(node.value.func)):
+        if is_task and re.match("(Run|Poll|Probe)Task", ast.unparse(node.value.func)):
             call, shards = node.value, 1
             if isinstance(call.func, ast.Attribute) and call.func.attr == "expand":
                 shards = len(_evaluate(_keywords(call)["shard"]))
@@ -100,8 +100,9 @@ def read_aws_batch(bundle: Bundle) -> Emitted:
 
 
 def _submissions(machine: dict) -> Iterator[dict]:
+    is_loop = machine.get("States", {}).get(machine.get("StartAt"), {}).get("Type") == "Pass"
     asked_again = [state for state in machine["States"].values() if "Catch" in state]  # the same job stands in a loop twice
-    for state in asked_again or machine["States"].values():
+    for state in asked_again if is_loop else machine["States"].values():
         if state["Type"] == "Task":
             yield state["Parameters"]
         for branch in state.get("Branches", []):
@@ -119,23 +120,33 @@ def _chained(machine: dict) -> Iterator[tuple[str, str]]:
         for branch in state.get("Branches", []):
             yield from _chained(branch)
         done += inner
-        name = state.get("Next")
+        name = state.get("Next") or next((way["Next"] for way in state.get("Catch", ()) if _runs_a_job(machine, way["Next"])), None)
+
+
+def _runs_a_job(machine: dict, name: str) -> bool:
+    """Whether a failure leads to another job, as that of a probe does, and not into a loop."""
+    return machine["States"][name]["Type"] == "Task"
 
 
 def read_cloud_run(bundle: Bundle) -> Emitted:
     """From the workflow and the jobs its levels run."""
     jobs = {path: json.loads(content) for path, content in bundle.files.items() if path.startswith("jobs/")}
     starts, before, variables, done = [], set(), {}, []
-    for step in json.loads(bundle.files["workflow.json"])["main"]["steps"]:
+    steps = json.loads(bundle.files["workflow.json"])["main"]["steps"]
+    probes = next((entry["probes"] for entry in steps[0]["begin"]["assign"] if "probes" in entry), {})
+    for step in steps:
         ((_, body),) = step.items()
         level = []
-        for name in body["parallel"]["for"]["in"] if "parallel" in body else [body["args"]["job"]] if "call" in body else []:
+        named = body["parallel"]["for"]["in"] if "parallel" in body else [body["args"]["job"]] if "call" in body else []
+        for name in [job for own in named for job in (*([probes[own]] if own in probes else []), own)]:
             template = jobs[f"jobs/{name}.json"]["template"]
             (container,) = template["template"]["containers"]
             task = container["command"][container["command"].index("--task") + 1]
             level.append(task)
             starts.append((task, template["taskCount"]))
             variables[task] = {entry["name"]: entry["value"] for entry in container["env"] if "value" in entry}
+            if name in probes:
+                before.add((level[-2], task))
         before |= {(first, second) for first in done for second in level}
         done += level
     return Emitted(starts, frozenset(before), variables)

@@ -1,6 +1,6 @@
 """Runs inside a process of its own with real Airflow and tells a test, as JSON, what Airflow made of a folder of DAGs.
 
-python airflow_driver.py (parse|exits|run) DAGS_FOLDER ANSWER_FILE [DAG_ID...]
+python airflow_driver.py (parse|exits|run|follow) DAGS_FOLDER ANSWER_FILE [DAG_ID...]
 """
 
 import json
@@ -107,7 +107,21 @@ def run(folder, dag_ids):
     return {dag_id: str(bag.dags[dag_id].test().state) for dag_id in dag_ids}
 
 
+def follow(folder, dag_ids):
+    """The same, with the name of each run and how its tasks ended, shard by shard."""
+    initdb()
+    bag, _ = load(folder)
+    ended = {}
+    for dag_id in dag_ids:
+        run = bag.dags[dag_id].test()
+        tasks = {}
+        for instance in sorted(run.get_task_instances(), key=lambda instance: instance.map_index):
+            tasks.setdefault(instance.task_id, []).append(str(instance.state))
+        ended[dag_id] = {"state": str(run.state), "run": run.run_id, "tasks": tasks}
+    return ended
+
+
 if __name__ == "__main__":
     action, folder, answer, *dag_ids = sys.argv[1:]
-    actions = {"parse": parse, "exits": exits, "run": run}
+    actions = {"parse": parse, "exits": exits, "run": run, "follow": follow}
     Path(answer).write_text(json.dumps(actions[action](Path(folder), dag_ids)), encoding="utf-8")

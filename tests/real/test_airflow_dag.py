@@ -31,8 +31,11 @@ from xcs_airflow.ir import (
 )
 from xcs_airflow.ir.cron import CronError, parse_cron
 from xcs_airflow.plan import CloudExporter
+from xcs_airflow.runtime import RuntimeSettings, read_output
 from xcs_exporters.airflow import AirflowExporter
 from xcs_exporters.airflow.markdown_text import plain
+
+from .probed import GONE, OUTPUT, SHARDS, forget_one, probed_plan, results
 
 pytestmark = pytest.mark.real
 
@@ -43,8 +46,12 @@ NASTY = "'\"\\\n\r\0\t{}%#()[]<>|`$&;:.\u2028\u2029\x85\ufeff\u202e\N{GRINNING F
 
 def put(graph, folder, code=NEVER_IMPORTED):
     """Write the bundle of a graph under a DAGs folder."""
-    plan = CloudExporter().export(graph)
-    bundle = assemble(plan, AirflowExporter(), {}, {"pipeline.py": code})
+    return put_plan(CloudExporter().export(graph), folder, code)
+
+
+def put_plan(plan, folder, code, **settings):
+    """Write the bundle of a plan under a DAGs folder."""
+    bundle = assemble(plan, AirflowExporter(), settings, {"pipeline.py": code})
     assert AirflowExporter().check(bundle) == ()
     for path, content in bundle.files.items():
         file = folder / plan.name / path
@@ -256,6 +263,41 @@ def test_text_reaches_the_code_of_the_pipeline_verbatim(tmp_path, hostile_texts)
         "note": None,
         "env": greeting,
     }
+
+
+PROBED = b"""
+def words():
+    return [f"word {number}" for number in range(9)]
+
+def say(answers):
+    return " ".join(answers)
+"""
+
+
+def test_a_task_is_skipped_when_its_probe_finds_all_answers_and_asks_only_for_the_one_that_is_gone(tmp_path, counting):
+    """The whole way: Airflow's branches and skips, also of a mapped task, with workers in one process; the GPU is a queue's name."""
+    folder, store = tmp_path / "dags", tmp_path / "store"
+    plan = put_plan(probed_plan("airflow"), folder, PROBED, gpu_queue="gpu")
+    counting.reset()
+    environ = {"XCS_STORE": str(store), "XCS_MODELS": json.dumps({"openai": {"endpoint": f"{counting.url}/v1"}})}
+    ended, asked = [], []
+    for home in ("empty", "full", "one is gone"):
+        if home == "one is gone":
+            forget_one(f"sqlite:///{tmp_path / 'cache.sqlite'}")
+        before = counting.counts().answered
+        ended.append(ask_airflow(tmp_path / home, "follow", folder, "probed", **environ)["probed"])
+        asked.append(dict(counting.counts().answered - before))
+    assert [run["state"] for run in ended] == ["success"] * 3
+    around = {name: ["success"] for name in ("words", "ask.probe", "say", "title.probe")}
+    done, spared = (["success"], ["skipped"])
+    assert ended[0]["tasks"] == {**around, "ask": done * SHARDS, "title": done}
+    assert ended[1]["tasks"] == {**around, "ask": spared * SHARDS, "title": spared}
+    assert ended[2]["tasks"] == {**around, "ask": done * SHARDS, "title": spared}
+    assert [len(asked[0]), asked[1], asked[2]] == [10, {}, {GONE: 1}]
+    runs = [run["run"] for run in ended]
+    assert results(store, runs[0]) == results(store, runs[1]) == results(store, runs[2])
+    outputs = [read_output(plan.manifest, run_id=run, settings=RuntimeSettings(store=str(store))) for run in runs]
+    assert outputs == [OUTPUT] * 3
 
 
 FIELDS = st.lists(st.text(alphabet="0123456789*/,-LMONjan#?", min_size=1, max_size=5), min_size=5, max_size=5)

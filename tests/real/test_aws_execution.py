@@ -23,6 +23,7 @@ from xcs_airflow.runtime import RuntimeSettings, read_output
 from xcs_exporters.aws_batch import AwsBatchExporter
 from xcs_exporters.aws_batch.polling import EVENTS_PER_POLL, EVENTS_PER_TASK
 
+from .probed import GONE, OUTPUT, SHARDS, forget_one, probed_plan, results
 from .slow_batches import at_once, batched, slow_batches
 
 pytestmark = pytest.mark.real
@@ -100,10 +101,10 @@ class Account:
             text = text.replace(f"${{{name}}}", value)
         return text
 
-    def run(self, parameters):
+    def run(self, parameters, name="run-1"):
         """The end of an execution."""
         client = boto3.client("stepfunctions")
-        self.execution = client.start_execution(stateMachineArn=self.machine, name="run-1", input=json.dumps(parameters))["executionArn"]
+        self.execution = client.start_execution(stateMachineArn=self.machine, name=name, input=json.dumps(parameters))["executionArn"]
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             execution = client.describe_execution(executionArn=self.execution)
@@ -196,11 +197,12 @@ def deploy(graph, account, folder, plan=None, **env):
     (folder / "code" / "pipeline.py").write_text(CODE, encoding="utf-8")
     (folder / "manifest.json").write_text(pretty_json(plan.manifest.to_dict()), encoding="utf-8")
     role = boto3.client("iam").create_role(RoleName="any", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    queue = _queue(role)
     account.values = {
         "Manifest": str(folder / "manifest.json"),
         "StoreUri": (folder / "store").as_uri(),
         "SubmitJob": "arn:aws:states:::batch:submitJob.sync",
-        "JobQueue": _queue(role),
+        **dict.fromkeys(("JobQueue", "G6JobQueue"), queue),
         "JobRole.Arn": role,
         "ExecutionRole.Arn": role,
         "LogGroup": "logs",
@@ -297,3 +299,38 @@ def test_a_provider_that_takes_too_long_fails_the_run(account, tmp_path, provide
     assert account.run({}) == "FAILED"
     assert [task for task, _ in account.jobs if task == "ask.poll"] == ["ask.poll"] * 4
     assert account.jobs[-1] == ("ask.poll", "")
+
+
+def test_a_task_is_not_started_when_its_probe_finds_all_answers_and_asks_only_for_the_one_that_is_gone(account, tmp_path, counting):
+    """The GPU is a field of the job definition, whose job is a process here as all others are."""
+    plan, store = probed_plan("aws-batch"), tmp_path / "store"
+    deploy(None, account, tmp_path, plan, XCS_MODELS=json.dumps({"openai": {"endpoint": f"{counting.url}/v1"}}))
+    counting.reset()
+    started = [("ask", str(shard)) for shard in range(SHARDS)]
+    jobs, asked = [], []
+    for run in ("run-1", "run-2", "run-3"):
+        if run == "run-3":
+            forget_one(f"{store.as_uri()}/cache")
+        account.jobs.clear()
+        before = counting.counts().answered
+        assert account.run({}, run) == "SUCCEEDED"
+        jobs.append(list(account.jobs))
+        asked.append(dict(counting.counts().answered - before))
+    assert jobs[0] == [("words", ""), ("ask.probe", ""), *started, ("say", ""), ("title.probe", ""), ("title", "")]
+    assert jobs[1] == [("words", ""), ("ask.probe", ""), ("say", ""), ("title.probe", "")]
+    assert jobs[2] == [("words", ""), ("ask.probe", ""), *started, ("say", ""), ("title.probe", "")]
+    assert [len(asked[0]), asked[1], asked[2]] == [10, {}, {GONE: 1}]
+    assert results(store, "run-1") == results(store, "run-2") == results(store, "run-3")
+    outputs = [read_output(plan.manifest, run_id=f"run-{n}", settings=RuntimeSettings(store=store.as_uri())) for n in (1, 2, 3)]
+    assert outputs == [OUTPUT] * 3
+
+
+def test_a_probe_that_breaks_fails_no_run(account, tmp_path, counting):
+    """Its task is started, and says what is wrong if anything is."""
+    plan = probed_plan("aws-batch")
+    deploy(None, account, tmp_path, plan, XCS_MODELS=json.dumps({"openai": {"endpoint": f"{counting.url}/v1"}}))
+    manifest = plan.manifest.to_dict()
+    manifest["tasks"] = [task for task in manifest["tasks"] if task.get("kind") != "probe"]
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    assert account.run({}) == "SUCCEEDED"
+    assert [task for task, _ in account.jobs] == ["words", "ask.probe", *["ask"] * SHARDS, "say", "title.probe", "title"]

@@ -10,9 +10,11 @@ from xcs_airflow.ir import Graph, Operation, Parameter, ParameterSpec, Ref, Retr
 from xcs_airflow.plan import CloudExporter
 from xcs_airflow.runtime import RuntimeSettings, read_output
 from xcs_exporters.cloud_run import CloudRunExporter
+from xcs_exporters.cloud_run.jobs import job_names
 from xcs_exporters.cloud_run.polling import STEPS_PER_POLL
 
 from .cloud_run_fake import deploy, run_workflow, serving
+from .probed import GONE, OUTPUT, SHARDS, forget_one, probed_plan, results
 from .slow_batches import batched, slow_batches
 from .workflows_language import WorkflowError
 
@@ -190,3 +192,45 @@ def test_a_provider_that_takes_too_long_fails_the_run(batching_cloud, provider):
     codes = exit_codes(fake, poll)
     assert set(codes) == {75}
     assert len(codes) >= 2
+
+
+@pytest.fixture
+def probing_cloud(counting, tmp_path):
+    """A Cloud Run with a pipeline whose calls are placed on a GPU and probed; the GPU is a field of the job."""
+    counting.reset()
+    with deployed(probed_plan("cloud-run"), tmp_path, XCS_MODELS=json.dumps({"openai": {"endpoint": f"{counting.url}/v1"}})) as cloud:
+        yield cloud
+
+
+def test_a_job_is_not_run_when_its_probe_finds_all_answers_and_asks_only_for_the_one_that_is_gone(probing_cloud, tmp_path, counting):
+    plan, workflow, fake, google = probing_cloud
+    task_of = {job: task for task, job in job_names(plan).items()}
+    started, asked = [], []
+    for run in ("run-1", "run-2", "run-3"):
+        if run == "run-3":
+            forget_one(f"sqlite:///{tmp_path / 'cache.sqlite'}")
+        fake.log.clear()
+        before = counting.counts().answered
+        run_workflow(google, workflow, run)
+        started.append([(task_of[job], index, code) for job, index, code in fake.log])
+        asked.append(dict(counting.counts().answered - before))
+    ask = [("ask", shard, 0) for shard in range(SHARDS)]
+    words, say, title = (("words", 0, 0), ("say", 0, 0), ("title", 0, 0))
+    assert started[0] == [words, ("ask.probe", 0, 75), *ask, say, ("title.probe", 0, 75), title]
+    assert started[1] == [words, ("ask.probe", 0, 0), say, ("title.probe", 0, 0)]
+    assert started[2] == [words, ("ask.probe", 0, 75), *ask, say, ("title.probe", 0, 0)]
+    assert [len(asked[0]), asked[1], asked[2]] == [10, {}, {GONE: 1}]
+    store = tmp_path / "store"
+    assert results(store, "run-1") == results(store, "run-2") == results(store, "run-3")
+    outputs = [read_output(plan.manifest, run_id=f"run-{n}", settings=RuntimeSettings(store=str(store))) for n in (1, 2, 3)]
+    assert outputs == [OUTPUT] * 3
+
+
+def test_a_probe_that_breaks_fails_no_run(probing_cloud, tmp_path):
+    """Its job is run, and says what is wrong if anything is."""
+    plan, workflow, fake, google = probing_cloud
+    manifest = plan.manifest.to_dict()
+    manifest["tasks"] = [task for task in manifest["tasks"] if task.get("kind") != "probe"]
+    (tmp_path / "image" / "manifest.json").write_text(json.dumps(manifest))
+    run_workflow(google, workflow, "run-1")
+    assert [code for _, _, code in fake.log] == [0, 2, *[0] * SHARDS, 0, 2, 0]

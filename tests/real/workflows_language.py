@@ -92,6 +92,8 @@ class Workflow:
                 known[step["result"]] = result
         elif "switch" in step:
             return self._switch(step, known)
+        elif "try" in step:
+            return self._try(step, known)
         elif "parallel" in step:
             self._parallel(step["parallel"], known)
         elif "raise" in step:
@@ -108,6 +110,17 @@ class Workflow:
         if name == "sys.sleep":
             return self.sleep(**arguments)
         return self.connectors[name](arguments)
+
+    def _try(self, step, known):
+        """Errors lead to other steps; variables of both are those of the workflow, but for the error's own."""
+        try:
+            end = self._steps(step["try"]["steps"], known)
+        except WorkflowError as error:
+            known[step["except"]["as"]] = error
+            end = self._steps(step["except"]["steps"], known)
+            del known[step["except"]["as"]]  # an error is known to the steps that handle it alone
+        assert end.next is None
+        return end if end.is_return else _End(next=step.get("next"))
 
     def _switch(self, step, known):
         for way in step["switch"]:

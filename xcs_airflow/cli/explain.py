@@ -142,7 +142,9 @@ def _what(plan: CloudGraph, operation: PlannedOperation) -> str:
     company = f" with {', '.join(others)}" if others else ""
     shards = f", spread over {task.shards} shards" if task.shards > 1 else ""
     flight = f", {task.in_flight} calls in flight" if task.in_flight > 1 else ""
-    return f"It {does}{often}{needs}. It is part of the task {task.id}{company}{shards}{flight}."
+    probe = plan.probe_of.get(task.id)
+    probed = "" if probe is None else f", which is started only if {probe.id} finds an answer missing"
+    return f"It {does}{often}{needs}. It is part of the task {task.id}{company}{shards}{flight}{probed}."
 
 
 def _figures(operation: PlannedOperation) -> Iterator[str]:

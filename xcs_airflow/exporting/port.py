@@ -34,6 +34,7 @@ Feature = Literal[
     "priority",
     "rate_limit_pools",
     "provider_batch",
+    "probe",
 ]
 """What a plan may ask of a platform. Every exporter says of each whether it can do it; a new one breaks their tests until they do."""
 

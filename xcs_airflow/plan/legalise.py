@@ -90,11 +90,22 @@ def needed_features(plan: CloudGraph) -> dict[str, list[PlannedTask]]:
             "conditions": not conditional.isdisjoint(task.operations),
             "rate_limit_pools": bool(task.providers),
             "provider_batch": task.kind == "collect",
+            "probe": task.spares is not None,
         }
         for feature, is_asked in asked.items():
             if is_asked:
                 needs.setdefault(feature, []).append(task)
     return needs
+
+
+def needs_around_probes(tasks: Sequence[PlannedTask]) -> dict[str, tuple[str, ...]]:
+    """What every task waits for but the probes, for platforms that write a probe and its task as one: that waits for what the probe does.
+
+    Args:
+        tasks: Of the plan.
+    """
+    probe_of = {task.spares.task: task for task in tasks if task.spares is not None}
+    return {task.id: probe_of.get(task.id, task).needs for task in tasks if task.spares is None}
 
 
 def unsupported(

@@ -126,7 +126,7 @@ def _count(number: int, noun: str) -> str:
 def _table(plan: CloudGraph) -> list[str]:
     tasks = {task.id: task for task in plan.tasks}
     totals = plan.totals
-    rows = [_cells(operation) for operation in plan.operations]
+    rows = [_cells(operation, is_probed=operation.task in plan.probe_of) for operation in plan.operations]
     total = (
         "total",
         "",
@@ -184,10 +184,11 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return (" " * _GAP).join(aligned).rstrip()
 
 
-def _cells(operation: PlannedOperation) -> tuple[str, ...]:
+def _cells(operation: PlannedOperation, *, is_probed: bool) -> tuple[str, ...]:
     entry = operation.estimate
     is_llm = operation.kind == "llm"
-    done = [*(["cached"] if operation.is_cached else []), *([_MECHANISMS[operation.mechanism]] if operation.mechanism else [])]
+    done = [_MECHANISMS[operation.mechanism]] if operation.mechanism else []
+    done = [*(["cached"] if operation.is_cached else []), *done, *(["probed"] if is_probed else [])]
     return (
         operation.id,
         printable((operation.model or "").rpartition("/")[2]),

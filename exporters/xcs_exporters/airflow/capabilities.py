@@ -32,6 +32,7 @@ CAPABILITIES = Capabilities(
         "priority": "the priority weight of the task, as an absolute number",
         "rate_limit_pools": "the pool that the setting pools names for the task's provider",
         "provider_batch": "a sensor that Airflow reschedules: it takes a worker for as long as one question takes",
+        "probe": "a task that branches: Airflow skips the task that it spares, and what waits for that runs all the same",
     },
     unsupported={
         "cpu_and_memory": "a task has what its worker gives it; the setting queue chooses the workers",

@@ -6,6 +6,7 @@ It knows which plan field becomes which argument of Airflow; it does not know ho
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -26,8 +27,13 @@ MOST_EXPLICIT = 200
 DAG_ID = NameRule(allowed="A-Za-z0-9_.-", max_length=250, filler="_")
 FILE_STEM = NameRule(allowed="A-Za-z0-9_", max_length=80, filler="_")
 
-RUNS, POLLS = Name("RunTask"), Name("PollTask")
-"""The classes of the file: one runs a task of the manifest, the other runs it until it says that a provider has finished."""
+RUNS, POLLS, PROBES = Name("RunTask"), Name("PollTask"), Name("ProbeTask")
+"""The classes of the file: one runs a task of the manifest, one runs it until it says that a provider has finished, and one runs it to see
+whether another need not be started."""
+
+THOUGH_SKIPPED = "none_failed"
+"""The trigger rule of tasks that wait for one that a probe may spare: Airflow skips it then, and by default what waits for it, too.
+Source: https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/dags.html#trigger-rules"""
 
 _DEFAULT_RETRY = Retry()
 _MAX_DESCRIPTION = 1000
@@ -108,6 +114,11 @@ class Dag:
         return any(task.operator == POLLS for task in self.tasks)
 
     @property
+    def has_probes(self) -> bool:
+        """Whether a task looks first whether another need not be started."""
+        return any(task.operator == PROBES for task in self.tasks)
+
+    @property
     def edges(self) -> list[tuple[Name, Name]]:
         """Which task waits for which, by variable."""
         variables = {task.id: task.variable for task in self.tasks}
@@ -155,20 +166,27 @@ def _default_args(settings: AirflowSettings) -> dict[str, Any]:
 def _tasks(plan: CloudGraph, settings: AirflowSettings) -> tuple[DagTask, ...]:
     variables = distinct_names([task.id for task in plan.tasks], NAMES)
     estimates = {operation.id: operation.estimate for operation in plan.operations}
+    may_be_spared = plan.probe_of.keys()
     return tuple(
         DagTask(
-            operator=RUNS if task.wait is None else POLLS,
+            operator=_operator(task),
             id=task.id,
             variable=variables[task.id],
             shards=task.shards,
             needs=task.needs,
-            options={**_options(task, settings), "doc_md": task_doc(task, estimates)},
+            options={**_options(task, settings, may_be_spared), "doc_md": task_doc(task, estimates)},
         )
         for task in plan.tasks
     )
 
 
-def _options(task: PlannedTask, settings: AirflowSettings) -> dict[str, Any]:
+def _operator(task: PlannedTask) -> Name:
+    if task.spares is not None:
+        return PROBES
+    return RUNS if task.wait is None else POLLS
+
+
+def _options(task: PlannedTask, settings: AirflowSettings, may_be_spared: AbstractSet[str]) -> dict[str, Any]:
     has_default_attempts = task.retry.attempts == _DEFAULT_RETRY.attempts
     has_default_delay = task.retry.delay_s == _DEFAULT_RETRY.delay_s
     options: Mapping[str, Any] = {
@@ -179,6 +197,8 @@ def _options(task: PlannedTask, settings: AirflowSettings) -> dict[str, Any]:
         "priority_weight": task.priority,
         "pool": next((settings.pools[name] for name in task.providers if name in settings.pools), None),
         "queue": settings.gpu_queue if task.resources.gpu else None,
+        "spares": task.spares and task.spares.task,
+        "trigger_rule": None if may_be_spared.isdisjoint(task.needs) else THOUGH_SKIPPED,
         "poke_interval": task.wait and timedelta(seconds=task.wait.every_s),
         "timeout": task.wait and timedelta(seconds=task.wait.at_most_s),
     }

@@ -15,9 +15,9 @@ from typing import Any
 
 from xcs_airflow.template_files import template_folder
 
-DEFINITIONS = ("run_task.py.j2", "poll_task.py.j2", "add_tasks.py.j2")
+DEFINITIONS = ("run_task.py.j2", "poll_task.py.j2", "probe_task.py.j2", "add_tasks.py.j2")
 
-_SOMETIMES = ("BaseSensorOperator", "CronTriggerTimetable", "Param")
+_SOMETIMES = ("BaseBranchOperator", "BaseSensorOperator", "CronTriggerTimetable", "Param")
 
 IMPORTS = frozenset(
     {
@@ -26,8 +26,8 @@ IMPORTS = frozenset(
         "from datetime import datetime, timedelta, timezone",
         "from pathlib import Path",
         *(
-            f"from airflow.sdk import {', '.join(('DAG', 'BaseOperator', *names))}"
-            for count in range(4)
+            f"from airflow.sdk import {', '.join(('DAG', *sorted(('BaseOperator', *names))))}"
+            for count in range(len(_SOMETIMES) + 1)
             for names in combinations(_SOMETIMES, count)
         ),
         "from airflow.sdk.exceptions import AirflowException, AirflowFailException",
@@ -42,6 +42,7 @@ CALLS = frozenset(
         "PollTask",
         "PollTask.partial",
         "PollTask.partial.expand",
+        "ProbeTask",
         "RunTask",
         "RunTask.partial",
         "RunTask.partial.expand",
@@ -61,8 +62,8 @@ CONSTANTS = frozenset({"GENERATED_BY", "GRAPH_DIGEST", "SOURCE", "TASKS"})
 
 NAMES = CONSTANTS | frozenset(
     {
-        *("AirflowException", "AirflowFailException", "BaseOperator", "BaseSensorOperator", "CronTriggerTimetable", "DAG", "Param", "Path"),
-        *("PollTask", "RunTask", "add_tasks", "main"),
+        *("AirflowException", "AirflowFailException", "BaseBranchOperator", "BaseOperator", "BaseSensorOperator"),
+        *("CronTriggerTimetable", "DAG", "Param", "Path", "PollTask", "ProbeTask", "RunTask", "add_tasks", "main"),
         *("datetime", "json", "os", "timedelta", "timezone"),
         *("dict", "list", "range", "str", "super"),
     }

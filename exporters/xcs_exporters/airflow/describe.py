@@ -36,7 +36,7 @@ def task_doc(task: PlannedTask, estimates: Mapping[str, OperationEstimate]) -> s
         task: The task.
         estimates: What each operation of the plan is expected to do.
     """
-    if task.kind in ("submit", "poll"):
+    if task.kind in ("submit", "poll", "probe"):
         return markdown(f"For {', '.join(task.operations)}. {task.description}")
     own = [estimates[name] for name in task.operations]
     calls = sum(estimate.calls for estimate in own)

@@ -9,10 +9,12 @@ import ast
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from xcs_airflow.errors import Finding
 from xcs_airflow.exporting.bundle import Bundle
+from xcs_exporters.airflow.dag import THOUGH_SKIPPED
 from xcs_exporters.airflow.dag_facts import DagFacts, read_dag
 from xcs_exporters.airflow.dag_language import violations
 from xcs_exporters.airflow.settings import KEY, MAX_TAG_LENGTH
@@ -36,6 +38,7 @@ RULES = {
     "AF09": "the DAG's documentation is not taken for the name of a file",
     "AF10": "tasks, shards and edges are those of the manifest",
     "AF11": "the tasks that poll a provider, and no others, give their worker back while they wait",
+    "AF12": "the tasks that probe, and no others, may spare the task they probe for, and what waits for that runs though it was skipped",
 }
 """Rule ids, as they stand in findings, and what each demands."""
 
@@ -116,3 +119,19 @@ def _check_manifest(bundle: Bundle, facts: DagFacts) -> Iterator[Finding]:
             yield _broken("AF10", f"of the {noun}, {name} is only in the {'DAG' if name in ours else 'manifest'}")
     for task_id in sorted(facts.polls ^ {task["id"] for task in tasks if task.get("kind") == "poll"}):
         yield _broken("AF11", f"{task_id} {'is no poll' if task_id in facts.polls else 'would keep its worker'}")
+    yield from _check_probes(tasks, facts)
+
+
+def _check_probes(tasks: Sequence[Mapping[str, Any]], facts: DagFacts) -> Iterator[Finding]:
+    """AF12."""
+    probes = {task["id"]: task["part_of"] for task in tasks if task.get("kind") == "probe"}
+    for task_id, spared in sorted(facts.probes.items() ^ probes.items()):
+        yield _broken("AF12", f"{task_id} {'must not spare' if facts.probes.get(task_id) == spared else 'does not spare'} {spared}")
+    waiting = {task["id"] for task in tasks if not set(probes.values()).isdisjoint(task.get("needs", ()))}
+    for task_id in sorted(waiting ^ facts.rules.keys()):
+        yield _broken(
+            "AF12", f"{task_id} {'would be skipped with a task' if task_id in waiting else 'waits for no task'} that may be spared"
+        )
+    for task_id in sorted(waiting & facts.rules.keys()):
+        if facts.rules[task_id] != THOUGH_SKIPPED:
+            yield _broken("AF12", f"{task_id} has the trigger rule {facts.rules[task_id]!r}, not {THOUGH_SKIPPED!r}")

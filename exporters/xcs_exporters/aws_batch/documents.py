@@ -183,28 +183,42 @@ class StateMachine(_Pascal):
     @property
     def is_loop(self) -> bool:
         """Whether it asks again what has failed: its own states, not those of its branches."""
-        return bool(self.asking)
+        return bool(self.asking) and not self.is_probe
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether it begins with a job whose failure leads to another: its own states, not those of its branches."""
+        first = self.states.get(self.start_at)
+        return first is not None and bool(first.catch)
 
     @property
     def asking(self) -> list[State]:
         """Its own states whose failures are caught."""
         return [state for state in self.states.values() if state.catch]
 
-    def loops(self) -> Iterator[StateMachine]:
-        """Every loop in it."""
-        if self.is_loop:
-            yield self
+    def machines(self) -> Iterator[StateMachine]:
+        """Itself and all its branches."""
+        yield self
         for state in self.states.values():
             for branch in state.branches:
-                yield from branch.loops()
+                yield from branch.machines()
+
+    def loops(self) -> Iterator[StateMachine]:
+        """Every loop in it."""
+        return (machine for machine in self.machines() if machine.is_loop)
+
+    def probes(self) -> Iterator[StateMachine]:
+        """Every choice between a probe and its task in it."""
+        return (machine for machine in self.machines() if machine.is_probe)
 
     def chain(self) -> list[str]:
-        """The names of its own states in the order they run in, as far as each leads to another."""
+        """The names of its own states in the order they run in, as far as each leads to another; of a probe also what it may spare."""
         names: list[str] = []
         name: str | None = self.start_at
         while name in self.states and name not in names:
             names.append(name)
-            name = self.states[name].next
+            state = self.states[name]
+            name = state.catch[0].next if self.is_probe and state.catch else state.next
         return names
 
 

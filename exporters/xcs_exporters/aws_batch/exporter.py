@@ -44,6 +44,7 @@ CAPABILITIES: Final = Capabilities(
         "image_per_task": "tasks with an image of their own have a job definition of their own",
         "conditions": "the runtime decides; the job of a task that is skipped ends at once",
         "provider_batch": "a loop of states that waits longer each time: no machine runs between two questions",
+        "probe": "whatever keeps the job of a probe from ending well is caught, and only then the job of its task is submitted",
     },
     unsupported={
         "retry_delay": "Batch starts the next attempt at once",

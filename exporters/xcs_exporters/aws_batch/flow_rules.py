@@ -12,10 +12,11 @@ from typing import Any
 
 from xcs_airflow.canonical import canonical_json
 from xcs_exporters.aws_batch import template as made
-from xcs_exporters.aws_batch.documents import StateMachine
+from xcs_exporters.aws_batch.documents import State, StateMachine, Submission
 from xcs_exporters.aws_batch.files import SCHEDULE, STATE_MACHINE, TEMPLATE, Broken, Files
 from xcs_exporters.aws_batch.job_rules import NAME, illegal_tags
 from xcs_exporters.aws_batch.polling import EVENTS_PER_TASK, MAX_EVENTS, Patience, loop
+from xcs_exporters.aws_batch.probing import either
 from xcs_exporters.aws_batch.state_machine import MAX_DEFINITION_BYTES, SUBMIT_AND_WAIT
 from xcs_exporters.aws_batch.variables import variables_in
 
@@ -49,7 +50,7 @@ def state_names(files: Files) -> Iterator[Broken]:
 
 def reachable(files: Files) -> Iterator[Broken]:
     """AB22."""
-    for machine in _machines(files.state_machine):
+    for machine in files.state_machine.machines():
         reached = _reached(machine)
         if machine.start_at not in machine.states:
             yield Broken(STATE_MACHINE, f"it starts at {machine.start_at!r}, which is not there")
@@ -75,11 +76,13 @@ def _reached(machine: StateMachine) -> set[str]:
 
 def kinds(files: Files) -> Iterator[Broken]:
     """AB23."""
-    for machine in _machines(files.state_machine):
+    for machine in files.state_machine.machines():
         if machine.is_loop:
             if machine != _as_it_should_be(machine):
                 yield Broken(STATE_MACHINE, f"the states from {machine.start_at!r} on are no loop that asks again after exit code 75 alone")
             continue
+        if machine.is_probe and machine != _as_a_probe_should_be(machine):
+            yield Broken(STATE_MACHINE, f"the states from {machine.start_at!r} on are no probe and the task that it may spare")
         for name, state in machine.states.items():
             is_job = state.type == "Task" and state.resource == SUBMIT_AND_WAIT and state.submission is not None
             if not is_job and not (state.type == "Parallel" and state.branches):
@@ -92,8 +95,21 @@ def _as_it_should_be(machine: StateMachine) -> StateMachine | None:
     submission, patience = machine.states[names[0]].submission, _patience(machine)
     if submission is None or patience is None or len(names) > 1:
         return None
-    job = {"Type": "Task", "Resource": SUBMIT_AND_WAIT, "Parameters": submission.model_dump(by_alias=True), "ResultPath": None}
-    return StateMachine.model_validate(loop(machine.start_at.removesuffix(": begin"), names[0], job, patience))
+    return StateMachine.model_validate(loop(machine.start_at.removesuffix(": begin"), names[0], _job(submission), patience))
+
+
+def _as_a_probe_should_be(machine: StateMachine) -> StateMachine | None:
+    """The choice between the same two jobs; None when there are not two."""
+    jobs = [(name, _job(submission)) for name in machine.chain() if (submission := machine.states[name].submission) is not None]
+    if len(jobs) != len(machine.states) or len(jobs) != 2:  # noqa: PLR2004  # the probe's and the task's
+        return None
+    (probe, ask), (task, run) = jobs
+    return StateMachine.model_validate(either(probe, ask, task, run))
+
+
+def _job(submission: Submission) -> dict[str, Any]:
+    """A state that submits a job and waits for it."""
+    return {"Type": "Task", "Resource": SUBMIT_AND_WAIT, "Parameters": submission.model_dump(by_alias=True), "ResultPath": None}
 
 
 def _patience(machine: StateMachine) -> Patience | None:
@@ -109,7 +125,7 @@ def _patience(machine: StateMachine) -> Patience | None:
 
 def data(files: Files) -> Iterator[Broken]:
     """AB24."""
-    for machine in _machines(files.state_machine):
+    for machine in files.state_machine.machines():
         for name, state in machine.states.items():
             if state.result_path is not None and not machine.is_loop:
                 yield Broken(STATE_MACHINE, f"the state {name!r} puts its result into the data")
@@ -198,6 +214,21 @@ def polls(files: Files) -> Iterator[Broken]:
             yield Broken(STATE_MACHINE, f"the task {task!r} is waited for {waited[task]} seconds, its provider may take {wanted[task]}")
 
 
+def probes(files: Files) -> Iterator[Broken]:
+    """AB34."""
+    if files.manifest is None:
+        return
+    found = {tuple(_task_of(machine.states[name]) for name in machine.chain()) for machine in files.state_machine.probes()}
+    wanted = {(task.id, task.part_of or "") for task in files.manifest.tasks if task.kind == "probe"}
+    for pair in sorted(found ^ wanted):
+        yield Broken(STATE_MACHINE, f"{' and '.join(map(repr, pair))} are {'no probe and its task' if pair in found else 'not one choice'}")
+
+
+def _task_of(state: State) -> str:
+    """The task that a state runs; nothing when it runs none."""
+    return "" if state.submission is None else state.submission.parameters.get("task", "")
+
+
 def schedule(files: Files) -> Iterator[Broken]:
     """AB30."""
     if files.schedule is not None:
@@ -284,11 +315,3 @@ def _ended_before(machine: StateMachine, ended: frozenset[str]) -> tuple[dict[st
             own.add(task)
         ended |= own
     return before, ended
-
-
-def _machines(machine: StateMachine) -> Iterator[StateMachine]:
-    """A state machine and all its branches."""
-    yield machine
-    for state in machine.states.values():
-        for branch in state.branches:
-            yield from _machines(branch)

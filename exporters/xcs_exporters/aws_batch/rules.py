@@ -110,7 +110,7 @@ RULES: Final = (
     Rule("AB22", "every state is reached, and every chain ends", f"{_STATES}/statemachine-structure.html", flow_rules.reachable),
     Rule(
         "AB23",
-        "states submit a job and wait for it, or run branches, or are the loop that asks again after exit code 75",
+        "states submit a job and wait for it, or run branches, or are the loop that asks again after exit code 75, or a probe and its task",
         f"{_STATES}/connect-to-resource.html#connect-sync",
         flow_rules.kinds,
     ),
@@ -145,6 +145,7 @@ RULES: Final = (
     Rule(
         "AB33", "tasks that poll, and no others, are asked again, for as long as their provider may take", "manifest.json", flow_rules.polls
     ),
+    Rule("AB34", "only a task that is probed is spared, and only when its own probe ends well", "manifest.json", flow_rules.probes),
     # template
     Rule(
         "AB40",

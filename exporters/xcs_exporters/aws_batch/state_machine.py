@@ -1,9 +1,9 @@
 """The Step Functions definition of a plan: one `submitJob.sync` state for every task, nested as its graph nests.
 
 Every job is waited for by the state that submitted it, so a job that fails ends the execution as failed, and an execution that is
-stopped, or that misses its deadline, terminates the jobs it waits for. A task that polls is a loop of `polling`. It knows states; it
-does not know job definitions beyond their variables, nor CloudFormation. No text of a pipeline's author enters the definition but task
-ids, which are letters, digits, `_`, `-` and `.`.
+stopped, or that misses its deadline, terminates the jobs it waits for. A task that polls is a loop of `polling`, one that is probed a
+choice of `probing`. It knows states; it does not know job definitions beyond their variables, nor CloudFormation. No text of a pipeline's
+author enters the definition but task ids, which are letters, digits, `_`, `-` and `.`.
 
 Source: https://docs.aws.amazon.com/step-functions/latest/dg/connect-to-resource.html#connect-sync
 """
@@ -17,10 +17,11 @@ from itertools import count
 from typing import Any
 
 from xcs_airflow.plan.cloud_graph import CloudGraph
-from xcs_airflow.plan.legalise import NameRule, legal_names
+from xcs_airflow.plan.legalise import NameRule, legal_names, needs_around_probes
 from xcs_exporters.aws_batch.blocks import Block, SideBySide, nest
 from xcs_exporters.aws_batch.job_definitions import JobClass
 from xcs_exporters.aws_batch.polling import EVENTS_PER_TASK, LONGEST_S, MAX_EVENTS, Patience, polling
+from xcs_exporters.aws_batch.probing import probing
 
 MAX_DEFINITION_BYTES = 1024 * 1024
 STATE_NAMES = NameRule("A-Za-z0-9_.-", 80)
@@ -46,12 +47,13 @@ def state_machine(plan: CloudGraph, class_of: Mapping[str, JobClass]) -> dict[st
         class_of: Task id to the job definition it is submitted with.
     """
     states = {task.id: _task_state(plan, task.id, task.shards, class_of[task.id]) for task in plan.tasks}
-    writer = _Writer(states, legal_names(states, STATE_NAMES), patience(plan) or {}, count(1), count(1))
+    probes = {task: probe.id for task, probe in plan.probe_of.items()}
+    writer = _Writer(states, legal_names(states, STATE_NAMES), patience(plan) or {}, probes, count(1), count(1), count(1))
     deadline_s = plan.policy.deadline_s
     return {
         "Comment": f"{JOB_NAMES.mangle(plan.name)}: the execution's input is the parameters of the run, as one JSON object",
         **({} if deadline_s is None else {"TimeoutSeconds": math.ceil(deadline_s)}),
-        **writer.chain([nest({task.id: task.needs for task in plan.tasks})]),
+        **writer.chain([nest(needs_around_probes(plan.tasks))]),
     }
 
 
@@ -87,15 +89,19 @@ class _Writer:
         states: Task id to its state, without its way on.
         name_of: Task id to the name of its state.
         patience: For tasks that poll: how long their loops go on.
+        probes: For tasks that are probed: their probes.
         numbers: Tells states side by side apart; no task id has a space in it.
         polls: Tells loops apart.
+        choices: Tells tasks that are probed apart.
     """
 
     states: Mapping[str, dict[str, Any]]
     name_of: Mapping[str, str]
     patience: Mapping[str, Patience]
+    probes: Mapping[str, str]
     numbers: Iterator[int]
     polls: Iterator[int]
+    choices: Iterator[int]
 
     def chain(self, blocks: list[Block]) -> dict[str, Any]:
         """States that run one after the other, as the body of a state machine or of a branch."""
@@ -108,6 +114,10 @@ class _Writer:
         if isinstance(block, str) and block in self.patience:
             title = f"Poll {next(self.polls)}"
             return title, polling(title, self.name_of[block], self.states[block], self.patience[block])
+        if isinstance(block, str) and block in self.probes:
+            probe = self.probes[block]
+            title = f"Probe {next(self.choices)}"
+            return title, probing(self.name_of[probe], self.states[probe], self.name_of[block], self.states[block])
         if isinstance(block, str):
             return self.name_of[block], self.states[block]
         name = f"Side by side {next(self.numbers)}"

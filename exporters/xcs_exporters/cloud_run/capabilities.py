@@ -34,6 +34,7 @@ CAPABILITIES = Capabilities(
         "image_per_task": "every job has an image of its own",
         "conditions": "the runtime decides; the container of a skipped task starts and ends at once",
         "provider_batch": "the workflow sleeps, longer each time, between two executions of a job that asks the provider",
+        "probe": "the workflow runs the job of a probe first, and the job of its task unless the other ended well",
     },
     unsupported={
         "retry_by_exit_code": "a failed task is started again whatever its exit code was; no other layer retries",

@@ -145,6 +145,26 @@ def _polls(files: Files) -> Broken:
                 yield path, f"it is waited for {told[name]['at_most_s']} seconds, its provider may take {window_s}"
 
 
+def _probes(files: Files) -> Broken:
+    yield from (("workflow.json", reason) for reason in workflow_rules.probed(files.workflow))
+    told = workflow_rules.probes(files.workflow)
+    by_name = {job_rules.name_of(path): path for path in files.jobs}
+    for name in sorted(set(map(str, told.values())) & by_name.keys()):
+        if not job_rules.is_tried_once(files.jobs[by_name[name]]):
+            yield by_name[name], "it is a probe, and has more than one task or is tried again"
+    if "manifest.json" in files.bundle.files:
+        tasks = load_json(files.bundle.files["manifest.json"])["tasks"]
+        task_of = {name: job_rules.task_of(files.jobs[path]) for name, path in by_name.items()}
+        ours = {(task_of.get(job), task_of.get(str(probe))) for job, probe in told.items()}
+        theirs = {(task["part_of"], task["id"]) for task in tasks if task.get("kind") == "probe"}
+        for task, probe in sorted(ours ^ theirs, key=str):
+            is_ours = (task, probe) in ours
+            yield (
+                "workflow.json",
+                f"{task} {'is' if is_ours else 'is not'} spared by {probe}, which {'is no' if is_ours else 'is its'} probe",
+            )
+
+
 def _workflow_size(files: Files) -> Broken:
     size = len(files.bundle.files.get("workflow.json", b""))
     if size > limit("workflow_bytes"):
@@ -230,5 +250,6 @@ RULES: tuple[Rule, ...] = (
         _schedule,
     ),
     Rule("CR32", "every variable is explained, and nothing else holds a dollar sign", "", _variables_explained),
+    Rule("CR33", "only a job that is probed is spared, by a probe of its own, which has one task and no retries", "", _probes),
 )
 """Every rule, by what it looks at: jobs (CR0x, CR1x), the workflow (CR2x), the rest (CR3x)."""

@@ -12,9 +12,11 @@ from typing import Any
 
 from xcs_airflow.canonical import canonical_json, pretty_json
 from xcs_airflow.plan import CloudGraph, PlannedTask
-from xcs_exporters.cloud_run import polling
+from xcs_airflow.plan.legalise import needs_around_probes
+from xcs_exporters.cloud_run import polling, probing
 from xcs_exporters.cloud_run.jobs import attempts, timeout_s
 from xcs_exporters.cloud_run.limits import limit
+from xcs_exporters.cloud_run.probing import PROBE_JOB
 from xcs_exporters.cloud_run.settings import CloudRunSettings
 
 Step = dict[str, Any]
@@ -34,16 +36,18 @@ def levels(tasks: Sequence[PlannedTask]) -> list[list[PlannedTask]]:
     """The tasks by the longest way to them, so that all a task needs lies in levels before its own.
 
     Levels wait for each other, so tasks that poll have levels of their own: all that needs no answer goes before them, and polls that do
-    not need each other wait side by side.
+    not need each other wait side by side. A probe has no level: it runs in that of its task, and this one after it.
     """
     places: dict[str, tuple[int, bool, int]] = {}
-    for task in tasks:
-        needs = [places[need] for need in task.needs]
+    needed = needs_around_probes(tasks)
+    started = [task for task in tasks if task.spares is None]
+    for task in started:
+        needs = [places[need] for need in needed[task.id]]
         waits = max((waits + is_poll for waits, is_poll, _ in needs), default=0)
         is_poll = task.wait is not None
         depth = max((depth + 1 for before, polls, depth in needs if (before, polls) == (waits, is_poll)), default=0)
         places[task.id] = (waits, is_poll, depth)
-    return [[task for task in tasks if places[task.id] == place] for place in sorted(set(places.values()))]
+    return [[task for task in started if places[task.id] == place] for place in sorted(set(places.values()))]
 
 
 def build_workflow(plan: CloudGraph, names: Mapping[str, str], settings: CloudRunSettings) -> dict[str, Any]:
@@ -55,12 +59,16 @@ def build_workflow(plan: CloudGraph, names: Mapping[str, str], settings: CloudRu
         settings: For the tasks' time limits.
     """
     patience = waits_of(plan, names) or {}
-    steps = [_begin(patience, plan.policy.deadline_s)]
-    steps += [_level(number, [names[task.id] for task in level], patience) for number, level in enumerate(levels(plan.tasks), start=1)]
+    probes = {names[task]: names[probe.id] for task, probe in plan.probe_of.items()}
+    steps = [_begin(patience, probes, plan.policy.deadline_s)]
+    steps += [
+        _level(number, [names[task.id] for task in level], patience, probes) for number, level in enumerate(levels(plan.tasks), start=1)
+    ]
     steps.append({"done": {"return": {"run": "${run}"}}})
     wait_s = max((_longest_wait_s(task, settings) for task in plan.tasks), default=_START_S)
     polls = polling.workflows(_START) if patience else {}
-    return {"main": {"params": ["input"], "steps": steps}, RUN_JOB: _run_job(wait_s), **polls}
+    looks = {PROBE_JOB: probing.workflow(RUN_JOB)} if probes else {}
+    return {"main": {"params": ["input"], "steps": steps}, RUN_JOB: _run_job(wait_s), **polls, **looks}
 
 
 def waits_of(plan: CloudGraph, names: Mapping[str, str]) -> dict[str, dict[str, int]] | None:
@@ -74,10 +82,10 @@ def to_source(workflow: Mapping[str, Any]) -> str:
     return text if len(text.encode()) <= limit("workflow_bytes") else canonical_json(workflow)
 
 
-def _begin(patience: Mapping[str, Any], deadline_s: float | None) -> Step:
+def _begin(patience: Mapping[str, Any], probes: Mapping[str, str], deadline_s: float | None) -> Step:
     """What every job is told: the run, which is this execution unless the input resumes another, and the parameters.
 
-    Where jobs poll, also how long each is waited for, and when all waiting ends, in seconds since 1970.
+    Where jobs poll, also how long each is waited for, and when all waiting ends, in seconds since 1970; where jobs are probed, by which.
     """
     longest_s = limit("workflow_wait_s") if deadline_s is None else math.ceil(deadline_s)
     told = [
@@ -86,14 +94,20 @@ def _begin(patience: Mapping[str, Any], deadline_s: float | None) -> Step:
         {"parameters": '${json.encode_to_string(default(map.get(input, "parameters"), nothing))}'},
     ]
     waiting = [{"ends": f"${{sys.now() + {longest_s}}}"}, {"waits": dict(patience)}] if patience else []
-    return {"begin": {"assign": [*told, *waiting]}}
+    known = [{"probes": dict(probes)}] if probes else []
+    return {"begin": {"assign": [*told, *known, *waiting]}}
 
 
-def _level(number: int, jobs: Sequence[str], patience: Mapping[str, Any]) -> Step:
+def _level(number: int, jobs: Sequence[str], patience: Mapping[str, Any], probes: Mapping[str, str]) -> Step:
     """One step that ends when every job of a level has ended: the others go on when one fails, so a resumed run finds their results."""
+    kind, call = "job", _call
+    if jobs[0] in patience:
+        kind, call = "poll", _poll
+    elif not probes.keys().isdisjoint(jobs):
+        kind, call = "probe", _probe
     if len(jobs) == 1:
-        return {f"level_{number}": _poll(jobs[0]) if jobs[0] in patience else _call(jobs[0])}
-    step = {f"poll_of_level_{number}": _poll("${job}")} if jobs[0] in patience else {f"job_of_level_{number}": _call("${job}")}
+        return {f"level_{number}": call(jobs[0])}
+    step = {f"{kind}_of_level_{number}": call("${job}")}
     each = {"value": "job", "in": list(jobs), "steps": [step]}
     parallel = {"exception_policy": "continueAll", "concurrency_limit": limit("workflow_concurrency"), "for": each}
     return {f"level_{number}": {"parallel": parallel}}
@@ -105,6 +119,10 @@ def _call(job: str) -> Step:
 
 def _poll(job: str) -> Step:
     return {"call": polling.POLL_JOB, "args": {**_call(job)["args"], "waits": "${waits}", "ends": "${ends}"}}
+
+
+def _probe(job: str) -> Step:
+    return {"call": PROBE_JOB, "args": {**_call(job)["args"], "probes": "${probes}"}}
 
 
 def _longest_wait_s(task: PlannedTask, settings: CloudRunSettings) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 from xcs_airflow.plan.cloud_graph import Wait
 from xcs_exporters.cloud_run.limits import limit
 from xcs_exporters.cloud_run.polling import GROWTH, POLL_JOB, STEPS_PER_POLL
+from xcs_exporters.cloud_run.probing import PROBE_JOB
 
 Source = Mapping[str, Any]
 Reasons = Iterator[str]
@@ -100,30 +101,51 @@ def started_jobs(source: Source) -> list[str]:
     found: list[str] = []
     for workflow, _, step in _steps(source):
         arguments, parallel = step.get("args"), step.get("parallel")
-        is_run = workflow == "main" and step.get("call") in (_RUN_JOB, POLL_JOB)
+        is_run = workflow == "main" and step.get("call") in (_RUN_JOB, POLL_JOB, PROBE_JOB)
         if is_run and isinstance(arguments, dict) and arguments.get("job") != "${job}":
             found.append(str(arguments.get("job")))
         if isinstance(parallel, dict) and isinstance(parallel.get("for"), dict):
             found += [str(job) for job in parallel["for"].get("in", [])]
-    return found
+    return [*found, *map(str, probes(source).values())]
 
 
 def waits(source: Source) -> Mapping[str, Any]:
     """For every job that the workflow runs again until it is ready: how long."""
+    return _told(source, "waits")
+
+
+def probes(source: Source) -> Mapping[str, Any]:
+    """For every job that is run only if a probe does not end well: the job of the probe."""
+    return _told(source, "probes")
+
+
+def _told(source: Source, name: str) -> Mapping[str, Any]:
+    """What the workflow has written down about jobs under a name."""
     assigned = [entry for _, _, step in _steps({"main": source.get("main")}) for entry in step.get("assign", [])]
-    return next((entry["waits"] for entry in assigned if isinstance(entry, dict) and isinstance(entry.get("waits"), dict)), {})
+    return next((entry[name] for entry in assigned if isinstance(entry, dict) and isinstance(entry.get(name), dict)), {})
 
 
 def polled_jobs(source: Source) -> set[str]:
     """The jobs that steps of the workflow poll, alone or side by side."""
+    return _jobs_run_by(source, POLL_JOB)
+
+
+def _jobs_run_by(source: Source, name: str) -> set[str]:
+    """The jobs that steps of the workflow hand to another workflow of this source, alone or side by side."""
     found: set[str] = set()
     for workflow, _, step in _steps(source):
-        if workflow == "main" and step.get("call") == POLL_JOB:
+        if workflow == "main" and step.get("call") == name:
             found.add(str(step.get("args", {}).get("job")))
         loop = step["parallel"].get("for") if isinstance(step.get("parallel"), dict) else None
-        if isinstance(loop, dict) and any(inner.get("call") == POLL_JOB for _, inner in _inside(loop)):
+        if isinstance(loop, dict) and any(inner.get("call") == name for _, inner in _inside(loop)):
             found |= {str(job) for job in loop.get("in", [])}
     return found - {"${job}"}
+
+
+def probed(source: Source) -> Reasons:
+    """Jobs that have a probe are run by the workflow that asks it first."""
+    for job in sorted(probes(source).keys() - _jobs_run_by(source, PROBE_JOB)):
+        yield f"{job} has a probe, and nothing asks it"
 
 
 def polls(source: Source) -> Reasons:

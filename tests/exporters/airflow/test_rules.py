@@ -91,6 +91,23 @@ def test_the_tasks_that_poll_and_no_others_give_their_worker_back(old, new):
     assert broken_rules(bundle, old=old, new=new) == {"AF11"}
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('spares="answer",', 'spares="classify",'),
+        ("answer_probe = ProbeTask", "answer_probe = RunTask"),
+        ('        trigger_rule="none_failed",\n', ""),
+        ('trigger_rule="none_failed"', 'trigger_rule="all_done"'),
+        ('task_id="work",', 'task_id="work",\n        trigger_rule="none_failed",'),
+    ],
+)
+def test_only_what_a_probe_is_for_may_be_skipped_and_what_waits_for_that_runs_all_the_same(graphs, old, new):
+    plan = CloudExporter().export(graphs["probed"]().replace(name="small"))
+    bundle = EXPORTER.emit(plan, {}).with_files({"manifest.json": pretty_json(plan.manifest.to_dict())})
+    assert broken_rules(bundle) == set()
+    assert broken_rules(bundle, old=old, new=new) == {"AF12"}
+
+
 def test_code_is_hidden_from_airflow(bundle):
     assert broken_rules(bundle, ".airflowignore", "code/", "cod/") == {"AF08"}
 

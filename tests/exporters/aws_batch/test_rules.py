@@ -258,6 +258,50 @@ def test_what_the_state_machine_asks_again_batch_does_not(batched_bundle):
         assert broken(changed) - {"AB41"} == {"AB09"}
 
 
+@pytest.fixture
+def probed_bundle(graphs):
+    """A bundle with tasks that are probed."""
+    plan = CloudExporter().export(graphs["probed"]())
+    return EXPORTER.emit(plan, {}).with_files({"manifest.json": json.dumps(plan.manifest.to_dict())})
+
+
+def choice_of(machine, number=2):
+    """The states of the choice between a probe and its task, which is one of two chained beside other work."""
+    return machine["States"]["Side by side 1"]["Branches"][0]["States"][f"Probe {number}"]["Branches"][0]["States"]
+
+
+def always_started(machine):
+    """The task follows its probe, however that ends."""
+    del choice_of(machine)["answer.probe"]["Catch"], choice_of(machine)["answer.probe"]["End"]
+    choice_of(machine)["answer.probe"]["Next"] = "answer"
+
+
+def spared_by_another(machine):
+    """Each task is spared when the probe of the other ends well."""
+    first, second = choice_of(machine, 1), choice_of(machine, 2)
+    first["answer"], second["classify"] = second.pop("answer"), first.pop("classify")
+    first["classify.probe"]["Catch"][0]["Next"], second["answer.probe"]["Catch"][0]["Next"] = "answer", "classify"
+
+
+def test_a_bundle_with_probes_breaks_no_rule(probed_bundle):
+    assert EXPORTER.check(probed_bundle) == ()
+
+
+@pytest.mark.parametrize(
+    ("rules", "change"),
+    [
+        ({"AB22"}, lambda one: choice_of(one)["answer.probe"]["Catch"][0].update(Next="nowhere")),
+        ({"AB23"}, lambda one: choice_of(one)["answer.probe"]["Catch"][0].update(ErrorEquals=["States.TaskFailed"])),
+        ({"AB23"}, lambda one: choice_of(one)["answer.probe"]["Catch"][0].update(ResultPath="$.why")),
+        ({"AB23"}, lambda one: choice_of(one)["answer.probe"]["Catch"].append({"ErrorEquals": ["States.Timeout"], "Next": "answer"})),
+        ({"AB34"}, always_started),
+        ({"AB34"}, spared_by_another),
+    ],
+)
+def test_rules_of_probes(probed_bundle, rules, change):
+    assert rules <= broken(with_changed(probed_bundle, MACHINE, change)) - {"AB41"} <= rules | {"AB22", "AB23", "AB29", "AB34"}
+
+
 @pytest.mark.parametrize(
     ("rule", "change"),
     [

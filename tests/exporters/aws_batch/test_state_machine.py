@@ -11,8 +11,9 @@ MACHINE = "state-machine.asl.json"
 
 
 def all_states(machine):
+    is_loop = machine["States"][machine["StartAt"]]["Type"] == "Pass"
     asked_again = {name: state for name, state in machine["States"].items() if "Catch" in state}  # a loop runs one job
-    for name, state in (asked_again or machine["States"]).items():
+    for name, state in (asked_again if is_loop else machine["States"]).items():
         yield name, state
         for branch in state.get("Branches", ()):
             yield from all_states(branch)
@@ -33,8 +34,11 @@ def history(machine):
                 branches = [run(branch, now) for branch in state["Branches"]]
                 times |= {task: span for inside, _ in branches for task, span in inside.items()}
                 now = max(end for _, end in branches)
-            name = state.get("Next")
+            name = state.get("Next") or next((way["Next"] for way in state.get("Catch", ()) if is_job(body, way["Next"])), None)
         return times, now
+
+    def is_job(body, name):
+        return body["States"][name]["Type"] == "Task"
 
     return run(machine, 0)[0]
 
@@ -55,9 +59,9 @@ def test_every_task_is_there_once_and_every_edge_is_kept(emit, any_graph):
     assert all(edge.before in ended[edge.after] for edge in plan.edges)
 
 
-def test_every_job_is_waited_for_and_no_failure_is_caught_but_of_what_polls(emit, any_graph, document):
+def test_every_job_is_waited_for_and_no_failure_is_caught_but_of_what_polls_or_probes(emit, any_graph, document):
     plan = CloudExporter().export(any_graph)
-    polls = {task.id for task in plan.tasks if task.wait is not None}
+    polls = {task.id for task in plan.tasks if task.wait is not None or task.spares is not None}
     for _, state in all_states(document(emit(any_graph), MACHINE)):
         assert state["ResultPath"] is None
         assert ("Catch" in state) == (state["Type"] == "Task" and state["Parameters"]["Parameters"]["task"] in polls)
