@@ -18,15 +18,16 @@ def planned(graph, target="aws-batch"):
     return CloudExporter(target=target).export(graph)
 
 
-def test_a_probe_runs_on_the_smallest_size_once_and_has_what_answers_are_remembered_by(graphs):
+def test_one_probe_runs_on_the_smallest_size_and_has_what_answers_are_remembered_by(graphs):
     graph = graphs["probed"]()
     fields = {"image": "own:1", "resources": Resources(cpu=4, memory_mib=16384, gpu=1), "retry": Retry(attempts=5)}
     graph = graph.replace(operations=[op.model_copy(update=fields) if op.id == "classify" else op for op in graph])
     tasks = {task.id: task for task in planned(graph).tasks}
     probe, task = tasks["classify.probe"], tasks["classify"]
     assert (probe.kind, probe.needs, task.needs) == ("probe", ("tickets",), ("classify.probe",))
-    assert (probe.resources, probe.shards, probe.retry.attempts) == (Resources(cpu=0.25, memory_mib=512), 1, 1)
-    assert (probe.image, probe.env, probe.secrets) == (task.image, task.env, task.secrets)
+    assert (probe.resources, probe.shards) == (Resources(cpu=0.25, memory_mib=512), 1)
+    assert (probe.image, probe.env, probe.secrets, probe.retry) == (task.image, task.env, task.secrets, task.retry)
+    assert [probe.is_a_question, task.is_a_question] == [True, False]
     assert (probe.spares.task, probe.spares.chance.expected, task.spares) == ("classify", 0.1, None)
     assert (probe.providers, task.providers) == ((), ("openai",))
     assert (probe.cost_usd.high, probe.duration_s.high) == (0, 0)

@@ -128,14 +128,14 @@ def _planned_tasks(graph: Graph, manifest: Manifest, figures: GraphEstimate, pla
 
 
 def _as_probe(task: PlannedTask, manifest: Manifest, figures: GraphEstimate, platform: Platform | None) -> PlannedTask:
-    """A task that probes runs on the smallest size, is not tried again, and calls nobody.
+    """A task that probes runs on the smallest size and calls nobody.
 
     Image, variables and secrets are those of the task it is part of: the code that writes prompts, the file of a local model and the key
     of the cache are part of what answers are remembered by.
     """
     spares = Spares(task=manifest.task_by_id[task.id].part_of or "", chance=chance_of(task.operations, figures.measured))
     smallest = Resources() if platform is None else platform.smallest
-    return task.model_copy(update={"resources": smallest, "retry": Retry(attempts=1), "providers": (), "spares": spares})
+    return task.model_copy(update={"resources": smallest, "providers": (), "spares": spares})
 
 
 def _owner(manifest: Manifest, task: Task) -> Task:

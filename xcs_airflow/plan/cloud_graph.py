@@ -137,6 +137,11 @@ class PlannedTask(Frozen):
     cost_usd: Money = Money()
     duration_s: Figure = NOTHING
 
+    @property
+    def is_a_question(self) -> bool:
+        """Whether exit code 75 is an answer of it: whoever asked goes by it, and nobody tries the task again for it alone."""
+        return self.wait is not None or self.spares is not None
+
 
 class Totals(Frozen):
     """The run as a whole.

@@ -166,8 +166,8 @@ def _request(task: PlannedTask, settings: AwsBatchSettings, *, takes_parameters:
 
 
 def _when_ended(task: PlannedTask) -> list[dict[str, str]]:
-    """What becomes of an attempt. What polls is tried again by the state machine, which waits before it does."""
-    return [dict(rule) for rule in _WHEN_ENDED if task.wait is None or rule.get("onExitCode") != TRY_AGAIN_CODE]
+    """What becomes of an attempt. By the exit code of what polls or probes the state machine goes, so Batch does not try it again."""
+    return [dict(rule) for rule in _WHEN_ENDED if not task.is_a_question or rule.get("onExitCode") != TRY_AGAIN_CODE]
 
 
 def _container(task: PlannedTask, settings: AwsBatchSettings, *, takes_parameters: bool) -> dict[str, Any]:

@@ -90,17 +90,18 @@ def attempts(definition: JobDefinition) -> Iterator[str]:
 
 
 def conditions(files: Files) -> Iterator[Broken]:
-    """AB09; what no condition matches is tried again, with all its paid calls. What the state machine asks again, Batch must not."""
+    """AB09; what no condition matches is tried again, with all its paid calls, and so is 75, unless the state machine goes by it."""
     loops = [one.job_definition for machine in files.state_machine.loops() for one in machine.submissions()]
-    asked_again = {name for text in loops for name in variables_in(text)}
+    probes = [one.job_definition for machine in files.state_machine.probes() if (one := machine.states[machine.start_at].submission)]
+    questions = {name for text in (*loops, *probes) for name in variables_in(text)}
     for path, definition in files.job_definitions.items():
         conditions = definition.retry_strategy.evaluate_on_exit
         ends = [(condition.action.upper(), condition.patterns) for condition in conditions]
         if not ends or ends[-1] != ("EXIT", ["*"]):
             yield Broken(path, "its last condition does not end everything else")
-        if variable_of(definition.job_definition_name) in asked_again:
+        if variable_of(definition.job_definition_name) in questions:
             if any(_matches(condition, TRY_AGAIN_CODE) and condition.action.upper() == "RETRY" for condition in conditions):
-                yield Broken(path, f"it tries exit code {TRY_AGAIN_CODE} again, and so does the state machine")
+                yield Broken(path, f"it tries exit code {TRY_AGAIN_CODE} again, by which the state machine goes")
         elif not ends or conditions[0].on_exit_code != TRY_AGAIN_CODE or ends[0][0] != "RETRY":
             yield Broken(path, f"its first condition does not try exit code {TRY_AGAIN_CODE} again")
 

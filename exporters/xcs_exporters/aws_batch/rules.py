@@ -79,7 +79,7 @@ RULES: Final = (
     Rule("AB08", "there are 1 to 10 attempts and at most 5 conditions", f"{_BATCH}/userguide/job_retries.html", _each(job_rules.attempts)),
     Rule(
         "AB09",
-        "the first condition tries 75 again, unless the state machine does; the last ends everything else",
+        "the first condition tries 75 again, unless the state machine goes by it; the last ends everything else",
         f"{_BATCH}/userguide/job_retries.html",
         job_rules.conditions,
     ),

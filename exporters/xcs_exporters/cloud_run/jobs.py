@@ -45,7 +45,7 @@ def build_job(plan: CloudGraph, task: PlannedTask, settings: CloudRunSettings, a
             "template": {
                 "containers": [_container(task, settings, account)],
                 "executionEnvironment": "EXECUTION_ENVIRONMENT_GEN2",
-                "maxRetries": attempts(task) - 1 if task.wait is None else 0,
+                "maxRetries": 0 if task.is_a_question else attempts(task) - 1,
                 "serviceAccount": account.service_account,
                 "timeout": f"{timeout_s(task, settings)}s",
                 **_accelerator(task),
@@ -57,7 +57,7 @@ def build_job(plan: CloudGraph, task: PlannedTask, settings: CloudRunSettings, a
 
 
 def attempts(task: PlannedTask) -> int:
-    """How often one start is tried, within the platform's limit. A task that polls is tried again by the workflow alone."""
+    """How often one start is tried, within the platform's limit. By the end of what polls or probes the workflow goes."""
     return min(task.retry.attempts, limit("retries") + 1)
 
 

@@ -294,12 +294,22 @@ def test_a_bundle_with_probes_breaks_no_rule(probed_bundle):
         ({"AB23"}, lambda one: choice_of(one)["answer.probe"]["Catch"][0].update(ErrorEquals=["States.TaskFailed"])),
         ({"AB23"}, lambda one: choice_of(one)["answer.probe"]["Catch"][0].update(ResultPath="$.why")),
         ({"AB23"}, lambda one: choice_of(one)["answer.probe"]["Catch"].append({"ErrorEquals": ["States.Timeout"], "Next": "answer"})),
-        ({"AB34"}, always_started),
+        ({"AB34", "AB09"}, always_started),
         ({"AB34"}, spared_by_another),
     ],
 )
 def test_rules_of_probes(probed_bundle, rules, change):
     assert rules <= broken(with_changed(probed_bundle, MACHINE, change)) - {"AB41"} <= rules | {"AB22", "AB23", "AB29", "AB34"}
+
+
+def test_by_the_exit_code_of_a_probe_the_state_machine_goes_and_batch_does_not(probed_bundle):
+    machine = json.loads(probed_bundle.files[MACHINE])
+    mark = choice_of(machine)["answer.probe"]["Parameters"]["JobDefinition"].removeprefix("${JobDefinition").removesuffix("}")
+    path = next(path for path in probed_bundle.files if path.endswith(f"{mark}.json"))
+    assert strategy(json.loads(probed_bundle.files[path]))["evaluateOnExit"][0] == {"onStatusReason": "Host EC2*", "action": "RETRY"}
+    retry = {"onExitCode": "75", "action": "RETRY"}
+    changed = with_changed(probed_bundle, path, lambda one: strategy(one)["evaluateOnExit"].insert(0, retry))
+    assert broken(changed) - {"AB41"} == {"AB09"}
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,6 @@ with DAG(
     )
     classify_probe = ProbeTask(
         task_id="classify.probe",
-        retries=0,
         priority_weight=3,
         spares="classify",
         doc_md="For classify. Looks whether all answers are known.",
