@@ -14,8 +14,8 @@ from xcs_airflow.cost.compute import Platform, platform_of
 from xcs_airflow.cost.fusion import largest
 from xcs_airflow.cost.latency import goes_through_batch_api
 from xcs_airflow.cost.probes import Bet, bet, chance_of, is_dear
-from xcs_airflow.cost.tasks import task_key
 from xcs_airflow.ir.graph import Graph, PipelinePolicy
+from xcs_airflow.ir.grouping import task_key
 from xcs_airflow.ir.llm_ops import LLMOperation
 from xcs_airflow.ir.operation import Operation, Resources
 from xcs_airflow.passes.pipeline import PassContext

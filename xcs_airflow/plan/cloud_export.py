@@ -240,8 +240,7 @@ def _compute_usd(task: PlannedTask, platform: Platform, chance: Figure | None) -
             return cost
         often = Figure(low=chance.high, expected=chance.expected, high=chance.low)
         spared = task_cost_usd(platform, task.resources, 0.0).times(task.shards).times_each(often)
-        low, expected, high = cost.low - spared.low, cost.expected - spared.expected, cost.high - spared.high
-        return replace(cost, low=low, expected=expected, high=high)
+        return replace(cost, low=cost.low - spared.low, expected=cost.expected - spared.expected, high=cost.high - spared.high)
     look = task_cost_usd(platform, task.resources, 0.0)
     waited = task.duration_s
     low, expected, high = (ceil(1 + seconds / POLL_PAUSE_S) for seconds in (waited.low, waited.expected, waited.high))

@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 GENERATED_BY = "xcs-airflow 0.1.0"
 SOURCE = "pipeline.py:42"
-GRAPH_DIGEST = "8450ee7bac80ad019e797141cdeee1fd14e951f9ede961589340fbc2b15761a8"
+GRAPH_DIGEST = "6c4a263f4b8a35f4c8ad015dec89e990578abda3880de6181ff98bb20d086ceb"
 
 
 class RunTask(BaseOperator):

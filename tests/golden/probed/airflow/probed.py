@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 GENERATED_BY = "xcs-airflow 0.1.0"
 SOURCE = "pipeline.py:39"
-GRAPH_DIGEST = "1d7e19827df7e5325b73814adbd3042761712931cc4d1aa65f0718d5947b3336"
+GRAPH_DIGEST = "810722b05dbad392c750edf247b9b0ea20e657cfb7f173fb6bf6d1d78f74630a"
 
 
 class RunTask(BaseOperator):
