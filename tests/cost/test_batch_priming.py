@@ -80,6 +80,14 @@ def test_what_shares_the_task_waits_with_it():
     assert primed(marked(ask(), short, ask("after", "short", text="Then: "), hours=74)) == {"ask"}
 
 
+def test_what_shares_the_task_of_a_batch_that_is_primed_by_hand_takes_two_windows():
+    """72 h for the three windows of both tasks; a fourth for the second one has no room in 80."""
+    beside = ask("beside", text="Team? ", group="ask")
+    found = marked(ask(prefix=FIRST), beside, ask("after", "beside"), hours=80)
+    assert primed(found) == {"ask"}
+    assert "the run may take 96 h, and the deadline is 80 h" in found.decisions[-1].reason
+
+
 def test_an_hour_that_is_worth_more_than_the_reads_is_not_waited_for():
     assert primed(marked(ask(), hours=50, optimize="balanced", hour_usd=Decimal(1))) == {"ask"}
     assert primed(marked(ask(), hours=50, optimize="balanced", hour_usd=Decimal(1000))) == set()

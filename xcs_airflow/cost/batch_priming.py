@@ -14,7 +14,7 @@ from xcs_airflow.cost.mechanisms import Option, score
 from xcs_airflow.cost.prompt_cache import PromptCache
 from xcs_airflow.cost.ways import Ways
 from xcs_airflow.ir.graph import Graph, PipelinePolicy, toposort
-from xcs_airflow.ir.grouping import task_key
+from xcs_airflow.ir.grouping import tasks
 from xcs_airflow.ir.llm_ops import LLMOperation
 from xcs_airflow.ir.operation import Operation
 
@@ -79,13 +79,13 @@ def why_not_primed(
         limits: What providers' batch APIs take.
         policy: Objective and deadline.
     """
-    tasks: dict[tuple[str, str], list[Operation]] = {}
-    for operation in graph:
-        tasks.setdefault(task_key(operation), []).append(operation)
-    ways = Ways(toposort(graph), {operation.id: _worst_s(operation, limits) or seconds[operation.id] for operation in graph})
+    together = {operation.id: [member.id for member in members] for members in tasks(graph) for operation in members}
+    windows_s = {operation.id: _windows_s(operation, limits) for operation in graph}
+    worst_s = {name: max(windows_s[member] for member in members) or seconds[name] for name, members in together.items()}
+    ways = Ways(toposort(graph), worst_s)
     reasons: dict[str, str] = {}
     for item in sorted(considered, key=lambda item: ((item.primed.usd or 0) - (item.plain.usd or 0), item.operation.id)):
-        name, members = item.operation.id, [member.id for member in tasks[task_key(item.operation)]]
+        name, members = item.operation.id, together[item.operation.id]
         window_s = limits[item.operation.metadata.provider_name].window_s
         longest_s = ways.through(members, 2 * window_s)
         if score(item.primed, policy) >= score(item.plain, policy):
@@ -102,7 +102,7 @@ def why_not_primed(
     return reasons
 
 
-def _worst_s(operation: Operation, limits: Mapping[str, BatchLimits]) -> float:
+def _windows_s(operation: Operation, limits: Mapping[str, BatchLimits]) -> float:
     """How long the batches of an operation may take; 0 when it has none."""
     if not isinstance(operation, LLMOperation) or not goes_through_batch_api(operation):
         return 0
