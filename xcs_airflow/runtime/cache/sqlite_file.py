@@ -66,7 +66,7 @@ _FORMATS = (1, 2)
 _BUSY_TIMEOUT_S = 30
 _CACHE_KIB = 16 * 1024
 _LOG_PAGES = 4000
-"""So many pages of 4 KiB, some 4,000 answers, are logged before they go into the file, with two syncs that hold up whoever asks."""
+"""So many pages of 4 KiB, four times as many as by default, are logged before they go into the file, with syncs that hold up calls."""
 
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _SIDE_FILES = ("", "-wal", "-shm", "-journal")
