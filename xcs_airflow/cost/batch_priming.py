@@ -13,7 +13,7 @@ from xcs_airflow.cost.latency import goes_through_batch_api
 from xcs_airflow.cost.mechanisms import Option, score
 from xcs_airflow.cost.prompt_cache import PromptCache
 from xcs_airflow.cost.ways import Ways
-from xcs_airflow.ir.graph import Graph, PipelinePolicy, toposort
+from xcs_airflow.ir.graph import Graph, PipelinePolicy
 from xcs_airflow.ir.grouping import tasks
 from xcs_airflow.ir.llm_ops import LLMOperation
 from xcs_airflow.ir.operation import Operation
@@ -82,7 +82,7 @@ def why_not_primed(
     together = {operation.id: [member.id for member in members] for members in tasks(graph) for operation in members}
     windows_s = {operation.id: _windows_s(operation, limits) for operation in graph}
     worst_s = {name: max(windows_s[member] for member in members) or seconds[name] for name, members in together.items()}
-    ways = Ways(toposort(graph), worst_s)
+    ways = Ways(graph.in_order(), worst_s)
     reasons: dict[str, str] = {}
     for item in sorted(considered, key=lambda item: ((item.primed.usd or 0) - (item.plain.usd or 0), item.operation.id)):
         name, members = item.operation.id, together[item.operation.id]
