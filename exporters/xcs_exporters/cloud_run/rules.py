@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,7 +16,7 @@ from xcs_airflow.canonical import DocumentError, load_json
 from xcs_airflow.errors import CODES, Finding
 from xcs_airflow.exporting.bundle import Bundle
 from xcs_airflow.ir.cron import CronError, parse_cron
-from xcs_airflow.manifest import Outline
+from xcs_airflow.manifest import Outline, TaskOutline
 from xcs_exporters.cloud_run import job_rules, workflow_rules
 from xcs_exporters.cloud_run.account import used_variables
 from xcs_exporters.cloud_run.limits import limit
@@ -45,6 +46,16 @@ class Files:
     variables: Document
     bundle: Bundle
 
+    @cached_property
+    def tasks(self) -> tuple[TaskOutline, ...] | None:
+        """The tasks of the manifest; None in a bundle that has none yet.
+
+        Raises:
+            ValidationError: It is no manifest.
+        """
+        content = self.bundle.files.get("manifest.json")
+        return None if content is None else Outline.model_validate_json(content).tasks
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -71,10 +82,17 @@ class Rule:
 def broken_rules(bundle: Bundle) -> tuple[Finding, ...]:
     """A finding for everything that breaks a rule, in the order of `RULES`."""
     paths = [path for path in sorted(bundle.files) if path.startswith("jobs/") or path in _SINGLE_FILES]
-    unreadable = {path: reason for path in paths if (reason := _why_unreadable(bundle.files[path]))}
+    documents: dict[str, Document] = {}
+    unreadable: dict[str, str] = {}
+    for path in paths:
+        try:
+            documents[path] = load_json(bundle.files[path])
+        except DocumentError as error:
+            unreadable[path] = CODES[error.code].message.format_map(error.facts)
+        else:
+            unreadable |= {} if isinstance(documents[path], dict) else {path: "it is not an object"}
     if unreadable:
         return tuple(_finding("CR00", reason, "every file is one JSON object", path) for path, reason in unreadable.items())
-    documents = {path: load_json(bundle.files[path]) for path in paths}
     workflow, schedule, variables = (documents.pop(path, {}) for path in _SINGLE_FILES)
     files = Files(documents, workflow, schedule, variables, bundle)
     return tuple(_finding(rule.id, reason, rule.hint, path) for rule in RULES for path, reason in _broken(rule, files))
@@ -86,13 +104,6 @@ def _broken(rule: Rule, files: Files) -> list[tuple[str, str]]:
         return list(rule.test(files))
     except (AttributeError, KeyError, TypeError, ValidationError) as error:
         return [("", f"the files are not of the form that this rule is about ({type(error).__name__}: {error})")]
-
-
-def _why_unreadable(content: bytes) -> str:
-    try:
-        return "" if isinstance(load_json(content), dict) else "it is not an object"
-    except DocumentError as error:
-        return CODES[error.code].message.format_map(error.facts)
 
 
 def _finding(rule: str, reason: str, hint: str, path: str) -> Finding:
@@ -133,10 +144,9 @@ def _polls(files: Files) -> Broken:
     for name in sorted(told.keys() & by_name.keys()):
         if not job_rules.is_tried_once(files.jobs[by_name[name]]):
             yield by_name[name], "it is polled, and has more than one task or is tried again"
-    if "manifest.json" in files.bundle.files:
-        tasks = Outline.model_validate_json(files.bundle.files["manifest.json"]).tasks
-        windows = {task.id: task.provider_batch.window_s for task in tasks if task.provider_batch is not None}
-        wanted = {task.id: windows.get(task.part_of or "", 0) for task in tasks if task.kind == "poll"}
+    if files.tasks is not None:
+        windows = {task.id: task.provider_batch.window_s for task in files.tasks if task.provider_batch is not None}
+        wanted = {task.id: windows.get(task.part_of or "", 0) for task in files.tasks if task.kind == "poll"}
         for name, path in sorted(by_name.items()):
             window_s = wanted.get(job_rules.task_of(files.jobs[path]), 0)
             if bool(window_s) != (name in told):
@@ -152,11 +162,10 @@ def _probes(files: Files) -> Broken:
     for name in sorted(set(map(str, told.values())) & by_name.keys()):
         if not job_rules.is_tried_once(files.jobs[by_name[name]]):
             yield by_name[name], "it is a probe, and has more than one task or is tried again"
-    if "manifest.json" in files.bundle.files:
-        tasks = load_json(files.bundle.files["manifest.json"])["tasks"]
+    if files.tasks is not None:
         task_of = {name: job_rules.task_of(files.jobs[path]) for name, path in by_name.items()}
         ours = {(task_of.get(job), task_of.get(str(probe))) for job, probe in told.items()}
-        theirs = {(task["part_of"], task["id"]) for task in tasks if task.get("kind") == "probe"}
+        theirs = {(task.part_of, task.id) for task in files.tasks if task.kind == "probe"}
         for task, probe in sorted(ours ^ theirs, key=str):
             is_ours = (task, probe) in ours
             yield (
