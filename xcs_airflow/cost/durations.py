@@ -162,19 +162,17 @@ class Makespan:
 
     Args:
         order: Which task waits for which.
-        tasks: How long each takes.
+        tasks: How long each takes, by its number.
         platform: Where they run; None has a place for every one.
         limits: What providers allow.
     """
 
-    def __init__(
-        self, order: TaskOrder, tasks: Mapping[int, TaskTimes], platform: Platform | None, limits: Mapping[str, RateLimit]
-    ) -> None:
+    def __init__(self, order: TaskOrder, tasks: Sequence[TaskTimes], platform: Platform | None, limits: Mapping[str, RateLimit]) -> None:
         self._order = order
         self._tasks = tasks
         self._limits = limits
         self._places = None if platform is None else platform.places
-        self._starts_s = {task: _start_s(times, platform) for task, times in tasks.items()}
+        self._starts_s = {task: _start_s(times, platform) for task, times in enumerate(tasks)}
         self._ranks = _ranks(order, tasks, self._starts_s) if self._places is not None else {}
 
     @cached_property
@@ -190,7 +188,7 @@ class Makespan:
 
     def _played(self, end: int) -> float:
         works = {
-            task: _started(times.ends[end], self._starts_s[task][end], self._ranks.get(task, 0.0)) for task, times in self._tasks.items()
+            task: _started(times.ends[end], self._starts_s[task][end], self._ranks.get(task, 0.0)) for task, times in enumerate(self._tasks)
         }
         return simulate(self._order, works, self._limits, self._places).makespan_s
 
@@ -199,7 +197,7 @@ def _started(work: Work, start_s: float, rank: float) -> Work:
     return Work(work.stages, work.shards, work.waits_s, start_s, rank)
 
 
-def _ranks(order: TaskOrder, tasks: Mapping[int, TaskTimes], starts_s: Mapping[int, tuple[float, float, float]]) -> dict[int, float]:
+def _ranks(order: TaskOrder, tasks: Sequence[TaskTimes], starts_s: Mapping[int, tuple[float, float, float]]) -> dict[int, float]:
     """For every task, the seconds of the longest way that begins with it, as expected."""
     behind = dict.fromkeys(order.tasks, 0.0)
     for task in reversed(order.tasks):

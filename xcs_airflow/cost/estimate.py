@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import cached_property
 from operator import is_
 
 from xcs_airflow.cost.assumptions import Assumed, Use
 from xcs_airflow.cost.compute import Platform
 from xcs_airflow.cost.durations import Makespan, TaskTimes, task_times
-from xcs_airflow.cost.figures import NOTHING, Figure, GraphEstimate, Money, OperationEstimate
+from xcs_airflow.cost.figures import Figure, GraphEstimate, MeasuredOperation, Money, OperationEstimate, PriceSource
 from xcs_airflow.cost.memory import Memory
 from xcs_airflow.cost.prices import PriceBook
 from xcs_airflow.cost.probes import chance_of, is_probed
@@ -22,6 +23,7 @@ from xcs_airflow.cost.simulation import RateLimit
 from xcs_airflow.cost.tasks import TaskOrder
 from xcs_airflow.cost.work import OperationWork, works
 from xcs_airflow.ir.graph import Graph
+from xcs_airflow.ir.grouping import tasks
 from xcs_airflow.ir.llm_ops import LLMOperation
 
 
@@ -29,21 +31,41 @@ from xcs_airflow.ir.llm_ops import LLMOperation
 class Anywhere:
     """What a run does wherever it runs.
 
+    What concerns the run as a whole is summed up when it is asked for: most estimates are asked about operations only.
+
     Attributes:
-        order: Its tasks.
-        tasks: How long each takes, once it has started.
+        graph: Of which graph.
+        tasks: How long each task takes, once it has started, numbered as `TaskOrder` numbers them.
+        entries: What each operation does, by its id.
         limits: What providers allow.
         assumed: What was guessed.
-        figures: All of it, but for its `duration_s` and what is assumed.
+        prices: Where prices come from.
+        measured: What earlier runs measured, by the operation's id.
     """
 
-    order: TaskOrder
-    tasks: dict[int, TaskTimes]
+    graph: Graph
+    tasks: Sequence[TaskTimes]
+    entries: Mapping[str, OperationEstimate]
     limits: Mapping[str, RateLimit]
     assumed: Assumed
-    figures: GraphEstimate
+    prices: PriceSource
+    measured: Mapping[str, MeasuredOperation]
     _on: dict[str, GraphEstimate] = field(default_factory=dict)
     _makespans: dict[str, Makespan] = field(default_factory=dict)
+
+    @cached_property
+    def order(self) -> TaskOrder:
+        """Which task waits for which.
+
+        Raises:
+            GraphError: Batch groups wait for each other in a circle.
+        """
+        return TaskOrder(self.graph.in_order())
+
+    @cached_property
+    def cost_usd(self) -> Money:
+        """Of all calls."""
+        return Money.total(self.entries[operation.id].cost_usd for operation in self.graph.in_order())
 
     def makespan(self, platform: Platform | None) -> Makespan:
         """When it has ended on a platform; without one, starting tasks takes no time."""
@@ -58,8 +80,23 @@ class Anywhere:
         if name not in self._on:
             assumed = self.assumed if platform is not None else Assumed([*self.assumed.uses, ("task_start", None)])
             duration_s = self.makespan(platform).figure
-            self._on[name] = self.figures.model_copy(update={"duration_s": duration_s, "assumptions": assumed.sentences()})
+            self._on[name] = self._summed_up(duration_s, assumed)
         return self._on[name]
+
+    def _summed_up(self, duration_s: Figure, assumed: Assumed) -> GraphEstimate:
+        in_order = [self.entries[operation.id] for operation in self.graph.in_order()]
+        return GraphEstimate(
+            operations=tuple(self.entries[operation.id] for operation in self.graph),
+            calls_before=sum(entry.calls_before for entry in in_order),
+            calls=sum(entry.calls for entry in in_order),
+            input_tokens=Figure.total(entry.input_tokens for entry in in_order),
+            output_tokens=Figure.total(entry.output_tokens for entry in in_order),
+            cost_usd=self.cost_usd,
+            duration_s=duration_s,
+            assumptions=assumed.sentences(),
+            prices=self.prices,
+            measured=tuple(self.measured.values()),
+        )
 
 
 @dataclass(frozen=True)
@@ -128,34 +165,20 @@ class Estimator:
         assumed = Assumed()
         ordered = graph.in_order()
         done = works(graph, ordered, self._prices, self._profile, assumed, self._memory)
-        order = TaskOrder(ordered)
-        members: dict[int, list[OperationWork]] = {}
-        for operation in ordered:
-            members.setdefault(order.task_of[operation.id], []).append(done[operation.id])
-        tasks: dict[int, TaskTimes] = {}
+        times: list[TaskTimes] = []
         entries: dict[str, OperationEstimate] = {}
-        for number, group in members.items():
+        for members in tasks(ordered):
+            group = [done[operation.id] for operation in members]
             task = self._task(group)
             assumed.uses += task.uses
-            if is_probed([work.operation for work in group]):
+            if is_probed(members):
                 told = [work.measured for work in group if work.measured is not None]
-                chance = chance_of([work.operation.id for work in group], told, assumed)
+                chance = chance_of([operation.id for operation in members], told, assumed)
                 task = replace(task, times=replace(task.times, chance=chance))
-            tasks[number] = task.times
-            entries |= {entry.operation: entry for entry in task.entries}
-        in_order = [entries[operation.id] for operation in ordered]
-        figures = GraphEstimate(
-            operations=tuple(entries[operation.id] for operation in graph),
-            calls_before=sum(entry.calls_before for entry in in_order),
-            calls=sum(entry.calls for entry in in_order),
-            input_tokens=Figure.total(entry.input_tokens for entry in in_order),
-            output_tokens=Figure.total(entry.output_tokens for entry in in_order),
-            cost_usd=Money.total(entry.cost_usd for entry in in_order),
-            duration_s=NOTHING,
-            prices=self._prices.source,
-            measured=tuple(known for operation in graph if (known := done[operation.id].measured) is not None),
-        )
-        return Anywhere(order, tasks, self._limits, assumed, figures)
+            times.append(task.times)
+            entries.update(zip((operation.id for operation in members), task.entries, strict=True))
+        measured = {operation.id: known for operation in graph if (known := done[operation.id].measured) is not None}
+        return Anywhere(graph, times, entries, self._limits, assumed, self._prices.source, measured)
 
     def _task(self, group: Sequence[OperationWork]) -> _Task:
         """A task; as it was before, if nothing of it changed but what it may use and what it is called."""

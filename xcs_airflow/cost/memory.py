@@ -68,6 +68,8 @@ class Memory:
         self._about: tuple[object, ...] = ()
         self._is_profiled = False
         self._known: dict[tuple[str, tuple[object, ...]], _Known] = {}
+        # Nothing is found quicker than the same object; it is kept, so that no other gets its number.
+        self._same: dict[int, tuple[Operation, tuple[Result | None, ...], Found]] = {}
 
     def begin(self, parameters: Sequence[ParameterSpec], prices: PriceBook, profile: PipelineProfile | None) -> None:
         """An estimate begins.
@@ -82,6 +84,7 @@ class Memory:
             self._about = about
             self._is_profiled = profile is not None
             self._known.clear()
+            self._same.clear()
 
     def find(self, operation: Operation, reads: tuple[Result | None, ...]) -> Found | None:
         """What was found of an operation, or of an earlier copy with the same figures; None when it has to be computed.
@@ -90,6 +93,15 @@ class Memory:
             operation: Whose work.
             reads: What flows into it.
         """
+        same = self._same.get(id(operation))
+        if same is not None and same[0] is operation and same[1] == reads:
+            return same[2]
+        found = self._found(operation, reads)
+        if found is not None:
+            self._same[id(operation)] = (operation, reads, found)
+        return found
+
+    def _found(self, operation: Operation, reads: tuple[Result | None, ...]) -> Found | None:
         key = (operation.id, self._how(operation))
         known = self._known.get(key)
         # Copies of an operation share the fields that did not change, and nothing is quicker than to see that.
@@ -110,6 +122,7 @@ class Memory:
             found: What was computed from it.
         """
         self._known[operation.id, self._how(operation)] = _Known(_fields(operation), reads, found)
+        self._same[id(operation)] = (operation, reads, found)
 
     def _how(self, operation: Operation) -> tuple[object, ...]:
         """What matters of how calls are made.

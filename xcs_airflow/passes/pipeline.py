@@ -10,7 +10,6 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -65,7 +64,6 @@ class Estimates:
     def __init__(self, anywhere: Anywhere, platform: Platform | None) -> None:
         self.anywhere = anywhere
         self._platform = platform
-        self._by_id = {entry.operation: entry for entry in anywhere.figures.operations}
 
     @property
     def whole(self) -> GraphEstimate:
@@ -75,12 +73,12 @@ class Estimates:
     @property
     def calls_usd(self) -> Money:
         """What all calls of the run cost."""
-        return self.anywhere.figures.cost_usd
+        return self.anywhere.cost_usd
 
-    @cached_property
+    @property
     def measured(self) -> Mapping[str, MeasuredOperation]:
         """What earlier runs measured of operations, by their ids."""
-        return {entry.operation: entry for entry in self.anywhere.figures.measured}
+        return self.anywhere.measured
 
     @property
     def expected_s(self) -> float:
@@ -88,11 +86,11 @@ class Estimates:
         return self.anywhere.makespan(self._platform).expected_s
 
     def __getitem__(self, operation_id: str) -> OperationEstimate:
-        return self._by_id[operation_id]
+        return self.anywhere.entries[operation_id]
 
     def cost_usd(self, operation_id: str) -> Decimal | None:
         """The expected cost of an operation's calls; None when it is not known, or when it makes none."""
-        entry = self._by_id[operation_id]
+        entry = self.anywhere.entries[operation_id]
         return entry.cost_usd.expected if entry.calls_before and entry.cost_usd.is_complete else None
 
 
