@@ -12,12 +12,12 @@ from tests.cost.measured import asked, profile
 from tests.cost.measured import run as measured_run
 from xcs_airflow.cost.compute import platforms, task_cost_usd
 from xcs_airflow.cost.latency import goes_through_batch_api
-from xcs_airflow.cost.probes import bet, chance_of
+from xcs_airflow.cost.probes import Starts
 from xcs_airflow.ir import CachePolicy, Graph, LLMOperation, PipelinePolicy
 from xcs_airflow.passes import PASSES, PassContext, ProbeBeforeStart, run_passes
 from xcs_airflow.plan import CloudExporter
 
-from .cases import LOAD, graph, remembered_on_a_gpu, together_on_a_gpu
+from .cases import LOAD, graph, remembered_on_a_gpu
 from .strategies import graphs
 from .toys import llm, on_a_gpu
 
@@ -39,11 +39,6 @@ def runs_of(operation, *hits, rows=4):
     )
 
 
-def chance(operation, known):
-    estimate = PassContext(profile=known).estimate(graph(LOAD, operation)).whole
-    return chance_of([operation.id], estimate.measured).expected
-
-
 @settings(max_examples=60, deadline=None)
 @given(made=graphs(), target=st.sampled_from(sorted(platforms())))
 def test_only_what_every_run_may_remember_is_probed(made: Graph, target):
@@ -56,20 +51,6 @@ def test_only_what_every_run_may_remember_is_probed(made: Graph, target):
             assert not goes_through_batch_api(operation)
 
 
-@pytest.mark.parametrize(("hits", "expected"), [((), 0.1), ((0,), 0.05), ((4,), 0.55), ((4, 4, 3), 2.1 / 4), ((3, 3, 3), 0.1 / 4)])
-def test_runs_in_which_everything_was_known_are_counted_and_the_assumption_counts_as_one(hits, expected):
-    """That three of four answers are known is no help: one call needs the GPU as much as four do."""
-    call = on_a_gpu("a", each="load")
-    assert chance(call, runs_of(call, *hits)) == pytest.approx(expected)
-
-
-def test_of_a_task_the_answers_that_are_known_least_often_decide():
-    first, second = together_on_a_gpu().operations[1:3]
-    known = profile(measured_run("one", **{first.id: asked(first, rows=1, hits=1), second.id: asked(second, [40], [5])}))
-    estimate = PassContext(profile=known).estimate(together_on_a_gpu()).whole
-    assert chance_of(["a", "b"], estimate.measured).expected == pytest.approx(0.05)
-
-
 @pytest.mark.parametrize("target", ["aws-batch", "cloud-run"])
 def test_a_look_pays_where_it_costs_less_than_what_it_spares_on_average(target):
     """A start is billed from its first second and a minute at least: aws.amazon.com/fargate/pricing, cloud.google.com/run/pricing."""
@@ -77,8 +58,8 @@ def test_a_look_pays_where_it_costs_less_than_what_it_spares_on_average(target):
     least, start = (task_cost_usd(platform, each, 0).expected for each in (platform.smallest, call.resources))
     enough = float(least / start)
     for often, pays in ((enough * 1.01, True), (enough * 0.99, False)):
-        assert (bet(platform, call.resources, 1, often).saves_usd > 0) == pays
-    assert bet(platform, call.resources, 3, enough / 2.9).saves_usd > 0
+        assert (Starts(platform).bet(call.resources, 1, often).saves_usd > 0) == pays
+    assert Starts(platform).bet(call.resources, 3, enough / 2.9).saves_usd > 0
 
 
 def test_runs_that_always_asked_something_take_the_probe_away_and_runs_that_never_did_make_it_quicker_too():

@@ -172,7 +172,7 @@ class Estimator:
             task = self._task(group)
             assumed.uses += task.uses
             if is_probed(members):
-                told = [work.measured for work in group if work.measured is not None]
+                told = {work.operation.id: work.measured for work in group if work.measured is not None}
                 chance = chance_of([operation.id for operation in members], told, assumed)
                 task = replace(task, times=replace(task.times, chance=chance))
             times.append(task.times)

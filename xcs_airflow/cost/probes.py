@@ -5,7 +5,7 @@ It knows sizes, starts and what runs measured; whether a task may be probed is t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -51,31 +51,44 @@ class Bet(NamedTuple):
         return self.chance * self.spared_s - self.probe_s
 
 
-def bet(platform: Platform, resources: Resources, shards: int, chance: float) -> Bet:
-    """What it means to probe a task.
+class Starts:
+    """What starts cost on a platform before they do any work, each size looked up once.
 
     Args:
-        platform: Where it runs.
-        resources: What one start of it may use.
-        shards: How many starts it has; one probe looks after all of them.
-        chance: How likely all is known, from 0 to 1.
+        platform: Where tasks run.
     """
-    least = platform.smallest
-    costs = [task_cost_usd(platform, each, 0.0) for each in (least, resources)]
-    probe_usd, start_usd = (cost.expected if cost.is_complete else None for cost in costs)
-    probe_s, spared_s = (platform.start_of(each).expected for each in (least, resources))
-    workers = rows()["gpu_worker"].expected if resources.gpu else 1.0
-    saves_worker_s = chance * shards * workers * platform.billed_s(resources, 0.0) - platform.billed_s(least, 0.0)
-    spared_usd = None if start_usd is None else start_usd * shards
-    return Bet(chance, probe_usd, probe_s, spared_usd, spared_s, workers, saves_worker_s)
 
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+        self._least = platform.smallest
+        self._usd: dict[tuple[float, int, int, str | None], Decimal | None] = {}
 
-def is_dear(platform: Platform, resources: Resources) -> bool:
-    """Whether a start with such resources costs more than one of the smallest size; where no price is known, whether it has a GPU."""
-    start, least = (task_cost_usd(platform, each, 0.0) for each in (resources, platform.smallest))
-    if start.is_complete and least.is_complete:
-        return start.expected > least.expected
-    return resources.gpu > 0
+    def is_dear(self, resources: Resources) -> bool:
+        """Whether a start costs more than one of the smallest size; where no price is known, whether it has a GPU."""
+        usd, least_usd = self._start_usd(resources), self._start_usd(self._least)
+        return resources.gpu > 0 if usd is None or least_usd is None else usd > least_usd
+
+    def bet(self, resources: Resources, shards: int, chance: float) -> Bet:
+        """What it means to probe a task.
+
+        Args:
+            resources: What one start of it may use.
+            shards: How many starts it has; one probe looks after all of them.
+            chance: How likely all is known, from 0 to 1.
+        """
+        platform, least, start_usd = self._platform, self._least, self._start_usd(resources)
+        probe_s, spared_s = (platform.start_of(each).expected for each in (least, resources))
+        workers = rows()["gpu_worker"].expected if resources.gpu else 1.0
+        saves_worker_s = chance * shards * workers * platform.billed_s(resources, 0.0) - platform.billed_s(least, 0.0)
+        spared_usd = None if start_usd is None else start_usd * shards
+        return Bet(chance, self._start_usd(least), probe_s, spared_usd, spared_s, workers, saves_worker_s)
+
+    def _start_usd(self, resources: Resources) -> Decimal | None:
+        key = (resources.cpu, resources.memory_mib, resources.gpu, resources.gpu_type)
+        if key not in self._usd:
+            cost = task_cost_usd(self._platform, resources, 0.0)
+            self._usd[key] = cost.expected if cost.is_complete else None
+        return self._usd[key]
 
 
 def is_probed(members: Sequence[Operation]) -> bool:
@@ -83,7 +96,7 @@ def is_probed(members: Sequence[Operation]) -> bool:
     return all(isinstance(operation, LLMOperation) and operation.probe and not goes_through_batch_api(operation) for operation in members)
 
 
-def chance_of(members: Iterable[str], measured: Iterable[MeasuredOperation], assumed: Assumed | None = None) -> Figure:
+def chance_of(members: Sequence[str], measured: Mapping[str, MeasuredOperation], assumed: Assumed | None = None) -> Figure:
     """How likely all answers of a task are known, from 0 to 1: at worst never, at best always.
 
     Each run in which everything came from the cache counts, and so does what is assumed before runs tell, as much as one run. The
@@ -91,14 +104,15 @@ def chance_of(members: Iterable[str], measured: Iterable[MeasuredOperation], ass
 
     Args:
         members: The operations of the task.
-        measured: What earlier runs say of operations.
+        measured: What earlier runs say of operations, by their names.
         assumed: Takes note of what is guessed; None takes none.
     """
-    guess, known = rows()["all_known"].figure, {entry.operation: entry for entry in measured}
-    chances = []
+    guess = rows()["all_known"].figure
+    chances: list[float] = []
     for name in members:
-        entry = known.get(name)
+        entry = measured.get(name)
         chances.append(guess.expected if entry is None else (entry.known_runs + guess.expected) / (entry.runs + 1))
         if assumed is not None:
             assumed.use("all_known", name)
-    return Figure(low=guess.low, expected=min(chances), high=guess.high, source="assumed" if not known.keys() & set(members) else "profile")
+    is_measured = any(name in measured for name in members)
+    return Figure(low=guess.low, expected=min(chances), high=guess.high, source="profile" if is_measured else "assumed")

@@ -13,7 +13,7 @@ from functools import reduce
 from xcs_airflow.cost.compute import Platform, platform_of
 from xcs_airflow.cost.fusion import largest
 from xcs_airflow.cost.latency import goes_through_batch_api
-from xcs_airflow.cost.probes import Bet, bet, chance_of, is_dear
+from xcs_airflow.cost.probes import Bet, Starts, chance_of
 from xcs_airflow.ir.graph import Graph, PipelinePolicy
 from xcs_airflow.ir.grouping import task_key
 from xcs_airflow.ir.llm_ops import LLMOperation
@@ -49,31 +49,35 @@ class ProbeBeforeStart:
         if platform is None:
             return graph
         decided = {decision.operation for decision in graph.decisions if decision.pass_name == type(self).__name__}
-        tasks = [members for members in _tasks_of_calls(graph) if members[0].id not in decided and is_dear(platform, _needs(members))]
+        starts = Starts(platform)
+        tasks = [members for members in _tasks_of_calls(graph) if members[0].id not in decided and starts.is_dear(_needs(members))]
         if not tasks:
             return graph
         policy, whole = context.policy or graph.policy, context.estimate(graph).whole
+        measured = {entry.operation: entry for entry in whole.measured}
         room_s = None if policy.deadline_s is None else policy.deadline_s - whole.duration_s.expected
         probed: set[str] = set()
         for members in tasks:
-            chance = chance_of([member.id for member in members], whole.measured)
-            shards = max(member.shards or 1 for member in members)
-            each = bet(platform, _needs(members), shards, chance.expected)
+            chance, shards = chance_of([member.id for member in members], measured), max(member.shards or 1 for member in members)
+            each = starts.bet(_needs(members), shards, chance.expected)
+            weighed = _weighed(each, shards, platform, is_measured=chance.source == "profile")
             why_not = _why_not(members, platform) or _why_no_room(each, room_s)
-            pays = not why_not and _pays(each, policy)
-            reason = why_not or ("" if pays else "it would not pay: ") + _weighed(
-                each, shards, platform, is_measured=chance.source == "profile"
-            )
-            for index, member in enumerate(members):
-                # The first speaks for all of them, so that sums over decisions are right.
-                usd = round(each.saves_usd, _DECIMALS) if pays and index == 0 and each.saves_usd is not None else None
-                seconds = each.saves_s if pays and index == 0 else None
-                context.decide(self, member.id, reason, applied=pays, rule=_RULE, saves_usd=usd, saves_s=seconds)
-            if pays:
+            if not why_not and not _pays(each, policy):
+                why_not = f"it would not pay: {weighed}"
+            self._explain(members, why_not or weighed, None if why_not else each, context)
+            if not why_not:
                 probed.update(member.id for member in members)
                 room_s = None if room_s is None else room_s - each.probe_s
         marked = [operation.model_copy(update={"probe": True}) if operation.id in probed else operation for operation in graph]
         return graph.replace(operations=marked) if probed else graph
+
+    def _explain(self, members: Sequence[LLMOperation], reason: str, each: Bet | None, context: PassContext) -> None:
+        for index, member in enumerate(members):
+            # The first speaks for all of them, so that sums over decisions are right.
+            told = each if index == 0 else None
+            usd = None if told is None or told.saves_usd is None else round(told.saves_usd, _DECIMALS)
+            seconds = None if told is None else told.saves_s
+            context.decide(self, member.id, reason, applied=each is not None, rule=_RULE, saves_usd=usd, saves_s=seconds)
 
 
 def _tasks_of_calls(graph: Graph) -> Iterator[list[LLMOperation]]:

@@ -42,7 +42,8 @@ def measured_sentences(known: MeasuredOperation) -> Iterator[str]:
 def _shares(known: MeasuredOperation) -> str:
     distinct = "" if known.distinct_share is None else f", {known.distinct_share:.0%} of the requests were different ones"
     cached = f", {known.cached_share:.0%} of the tokens in from the provider's cache" if known.cached_share else ""
-    return f"{known.hit_share:.0%} of the answers from the cache{distinct}{cached}"
+    all_known = f" and all of them in {known.known_runs:,}" if known.known_runs else ""
+    return f"{known.hit_share:.0%} of the answers from the cache{all_known}{distinct}{cached}"
 
 
 def _spread(spread: Spread) -> str:

@@ -12,7 +12,7 @@ from math import ceil
 from xcs_airflow.cost.batch_priming import POLL_PAUSE_S
 from xcs_airflow.cost.compute import Platform, platform_of, task_cost_usd
 from xcs_airflow.cost.estimate import estimate
-from xcs_airflow.cost.figures import NOTHING, Figure, GraphEstimate, Money, OperationEstimate
+from xcs_airflow.cost.figures import NOTHING, Figure, GraphEstimate, MeasuredOperation, Money, OperationEstimate
 from xcs_airflow.cost.prices import PriceBook
 from xcs_airflow.cost.probes import chance_of
 from xcs_airflow.cost.profile import PipelineProfile
@@ -124,17 +124,18 @@ def _planned_tasks(graph: Graph, manifest: Manifest, figures: GraphEstimate, pla
         )
         for task in manifest.tasks
     )
-    return tuple(_as_probe(task, manifest, figures, platform) if task.kind == "probe" else task for task in planned)
+    measured = {entry.operation: entry for entry in figures.measured}
+    smallest = Resources() if platform is None else platform.smallest
+    return tuple(_as_probe(task, manifest, measured, smallest) if task.kind == "probe" else task for task in planned)
 
 
-def _as_probe(task: PlannedTask, manifest: Manifest, figures: GraphEstimate, platform: Platform | None) -> PlannedTask:
+def _as_probe(task: PlannedTask, manifest: Manifest, measured: Mapping[str, MeasuredOperation], smallest: Resources) -> PlannedTask:
     """A task that probes runs on the smallest size and calls nobody.
 
     Image, variables and secrets are those of the task it is part of: the code that writes prompts, the file of a local model and the key
     of the cache are part of what answers are remembered by.
     """
-    spares = Spares(task=manifest.task_by_id[task.id].part_of or "", chance=chance_of(task.operations, figures.measured))
-    smallest = Resources() if platform is None else platform.smallest
+    spares = Spares(task=manifest.task_by_id[task.id].part_of or "", chance=chance_of(task.operations, measured))
     return task.model_copy(update={"resources": smallest, "providers": (), "spares": spares})
 
 
