@@ -1,5 +1,6 @@
 """Probes: with all answers known they leave behind what the task would, and with one missing nothing and no call."""
 
+import time
 from itertools import count
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from xcs_airflow.ir import BatchPolicy, CachePolicy, Graph, LLMMetadata, Operati
 from xcs_airflow.plan.lower import lower
 from xcs_airflow.runtime import main, read_output, run_task, run_usage
 from xcs_airflow.runtime.caches import shared_cache
+from xcs_airflow.runtime.recall import recall
 from xcs_airflow.values import Constant
 
 from .running import asking, run_all
@@ -119,6 +121,27 @@ def test_it_stops_at_the_first_window_with_a_miss_and_leaves_nothing_of_the_step
     assert 1 <= len(looks) <= 2
     assert files(settings, "run") == {}
     assert files(settings, "run", "ledger") == {}
+
+
+def test_a_window_that_is_known_after_another_missed_is_not_in_the_books(settings, code, model, monkeypatch):
+    """Two windows of one step are looked up side by side; the first misses before the second is found."""
+    manifest = lower(probed(shards=1))
+    filled(manifest, settings)
+    monkeypatch.setattr("xcs_airflow.runtime.steps._WINDOW", 5)
+    looks = count()
+
+    def late(*given):
+        look = next(looks)
+        time.sleep((0.1, 0.3)[look])
+        return recall(*given) if look else {}
+
+    monkeypatch.setattr("xcs_airflow.runtime.probing.recall", late)
+    start(manifest, settings, "load", "second")
+    with pytest.raises(NotReadyError):
+        start(manifest, settings, "ask.probe", "second")
+    assert next(looks) == 2
+    assert files(settings, "second", "ledger") == {}
+    assert files(settings, "second") == {}
 
 
 def test_a_miss_in_one_step_stops_the_others_and_what_was_finished_stays(settings, code, model):

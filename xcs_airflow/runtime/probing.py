@@ -104,7 +104,7 @@ class Remembered:
             keys = question.keys(messages, rows) or []
             outcomes = await asyncio.to_thread(self._recalled, question, keys, messages, rows)
             missing = sum(key not in outcomes for key in keys)
-            if not missing:
+            if not missing and self._lack is None:  # another window may have missed meanwhile
                 given = self._given.setdefault(question, _Given())
                 given.rows += len(keys)
                 given.saved += tally(keys, outcomes, outcomes, ())[0]
