@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import accumulate
 from typing import Any, NoReturn
 
@@ -59,11 +59,12 @@ def pretty_json(value: object) -> str:
     return _without_hidden(f"{_PRETTY(value)}\n")
 
 
-def pretty_document(document: dict[str, Any]) -> str:
+def pretty_document(document: Mapping[str, Any]) -> str:
     """The reviewed text form of a document, in a tenth of the time: that of `pretty_json`, but for 1e-7 and the like, here without a zero.
 
     Args:
-        document: What pydantic dumped of a model that refuses NaN and infinities; here they would become null.
+        document: Without NaN and infinities, which would become null here: what pydantic dumped of models that refuse them, or was made
+            of such models.
     """
     import orjson  # noqa: PLC0415  # only who compiles writes documents
 

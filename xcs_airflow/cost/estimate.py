@@ -202,7 +202,7 @@ def _is_as_good_as(old: OperationWork, new: OperationWork) -> bool:
 def _what_matters(work: OperationWork) -> tuple[object, ...]:
     """All on which the times of a task depend that has an operation; equal objects that are not the same are taken for different."""
     operation = work.operation
-    figures = list(vars(work).values())[1:]  # the first is the operation
+    _, *figures = work  # the first is the operation
     how = (operation.batch, operation.prefix, operation.metadata) if isinstance(operation, LLMOperation) else ()
     return (operation.id, operation.inputs, operation.when, operation.func, operation.shards, *how, *figures)
 

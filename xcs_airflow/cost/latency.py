@@ -77,7 +77,8 @@ def goes_through_batch_api(operation: Operation) -> bool:
 
 def is_local(operation: LLMOperation) -> bool:
     """Whether the model runs in the task's own process, so that its calls compute where others wait."""
-    return operation.metadata.provider_name == "local"
+    data = operation.metadata
+    return data.model.startswith("local/") if data.provider is None else data.provider == "local"
 
 
 def function_latency(operation: Operation, assumed: Assumed, measured: Figure | None = None) -> Figure:

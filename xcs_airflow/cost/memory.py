@@ -5,9 +5,8 @@ It knows which fields of an operation its figures come from; how they come from 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from operator import attrgetter, is_
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from xcs_airflow.cost.latency import goes_through_batch_api, is_local
 from xcs_airflow.ir.llm_ops import LLMOperation
@@ -36,8 +35,7 @@ _fields_of_functions = attrgetter(*COUNTED)
 _fields_of_calls = attrgetter(*COUNTED, *COUNTED_OF_CALLS)
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """What an estimate found of one operation.
 
     Attributes:
@@ -51,8 +49,7 @@ class Found:
     uses: tuple[Use, ...]
 
 
-@dataclass(frozen=True)
-class _Known:
+class _Known(NamedTuple):
     fields: tuple[object, ...]
     reads: tuple[Result | None, ...]
     found: Found
@@ -109,8 +106,8 @@ class Memory:
             return None
         found = known.found
         if found.work.operation is not operation:
-            found = replace(found, work=replace(found.work, operation=operation))
-            self._known[key] = replace(known, found=found)
+            found = found._replace(work=found.work._replace(operation=operation))
+            self._known[key] = known._replace(found=found)
         return found
 
     def keep(self, operation: Operation, reads: tuple[Result | None, ...], found: Found) -> None:

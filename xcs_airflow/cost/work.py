@@ -6,9 +6,10 @@ It knows one operation and what it reads; it does not know who else shares its t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from math import ceil
+from typing import NamedTuple
 
 from xcs_airflow.cost.assumptions import Assumed
 from xcs_airflow.cost.figures import NOTHING, Figure, MeasuredOperation, Money, OperationEstimate
@@ -31,8 +32,7 @@ def priced_model(data: LLMMetadata) -> str:
     return data.model if data.provider is None else f"{data.provider_name}/{data.model_name}"
 
 
-@dataclass(frozen=True)
-class OperationWork:
+class OperationWork(NamedTuple):
     """What one operation does, before it is known who else shares its task.
 
     Attributes:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from xcs_airflow.canonical import pretty_json
+from xcs_airflow.canonical import pretty_document
 from xcs_airflow.errors import ExportError, Finding, UnsupportedError
 from xcs_airflow.exporting.bundle import Bundle
 from xcs_airflow.exporting.port import Capabilities
@@ -91,11 +91,11 @@ class AwsBatchExporter:
         _check_capacity(classes, chosen)
         definition = state_machine(plan, {task: job_class for job_class in classes for task in job_class.tasks})
         timetable = schedule(plan)
-        files = {f"job-definitions/{job_class.name}.json": pretty_json(job_class.request) for job_class in classes}
-        files["state-machine.asl.json"] = pretty_json(definition)
+        files = {f"job-definitions/{job_class.name}.json": pretty_document(job_class.request) for job_class in classes}
+        files["state-machine.asl.json"] = pretty_document(definition)
         if timetable is not None:
-            files["schedule.json"] = pretty_json(timetable)
-        files["template.json"] = pretty_json(template(plan, chosen, classes, definition, timetable))
+            files["schedule.json"] = pretty_document(timetable)
+        files["template.json"] = pretty_document(template(plan, chosen, classes, definition, timetable))
         if len(files["template.json"].encode()) > MAX_TEMPLATE_BYTES:
             reason = f"their template is larger than the {MAX_TEMPLATE_BYTES} bytes that CloudFormation takes"
             raise UnsupportedError([refusal(plan, self.name, None, f"{len(plan.tasks)} tasks", reason, instead="map rather than unroll")])
