@@ -4,8 +4,8 @@
 
 A graph file goes the way of `xcs-export`, in a process of its own: read, checked, all passes, plan, files, and each exporter's check of
 them; only nothing is written to disk. The baseline is `json.dumps` of all emitted files, parsed where they are JSON and as one text
-where they are not, in the same process, best of several times; both are processor seconds. `compilers/workload.py` says what the
-graphs are made of.
+where they are not, in the same process, best of several times; both are processor seconds. Sizes take turns, twice, and the least counts.
+`compilers/workload.py` says what the graphs are made of.
 
 AWS and Google Cloud take about a thousand tasks of one pipeline (1 MB of template, 1,000 jobs in a region), which here are a little
 more than 10,000 operations. Up to there one graph is compiled for all three targets; beyond, and for the exponents of the larger sizes,
@@ -29,6 +29,7 @@ from harness import HERE, Goal, report, say
 ALL = ("airflow", "aws-batch", "cloud-run")
 SIZES, LARGE = (1_000, 3_000, 10_000), (3_000, 10_000, 30_000, 100_000)
 QUICK = (500, 1_500, 4_000)
+ROUNDS = 2
 MOST_TIMES, MOST_EXPONENT = 15, 1.1
 
 
@@ -39,7 +40,8 @@ def main() -> int:
     sizes, large = (QUICK, ()) if parser.parse_args().quick else (SIZES, LARGE)
     say("operations, tasks, files; processor seconds (of which load, passes and plan), as a multiple of json.dumps; memory at most")
     with tempfile.TemporaryDirectory() as folder:
-        small_took = {size: _compiled(Path(folder), size, ALL) for size in sizes}
+        rounds = [{size: _compiled(Path(folder), size, ALL) for size in sizes} for _ in range(ROUNDS)]
+        small_took = {size: _least([one[size] for one in rounds]) for size in sizes}
         large_took = {size: _compiled(Path(folder), size, ALL[:1]) for size in large}
     last = small_took[sizes[-1]]
     times = last["seconds"] / last["dumps_s"]
@@ -54,6 +56,11 @@ def main() -> int:
         f"{sizes[-1]:,} operations become the {last['files']:,} files of three targets in {last['seconds']:.1f} processor seconds, "
         f"{times:.1f} times as long as json.dumps takes for the same files.",
     )
+
+
+def _least(tries: list[dict[str, Any]]) -> dict[str, Any]:
+    """Every figure at its least, for the machine is shared."""
+    return {name: min(one[name] for one in tries) for name in tries[0]}
 
 
 def _compiled(folder: Path, operations: int, targets: tuple[str, ...]) -> dict[str, Any]:

@@ -15,6 +15,10 @@ import time
 from collections.abc import Iterable
 
 # What stages would import when they are reached.
+import genai_prices.data
+import genai_prices.data_snapshot  # noqa: F401
+import orjson  # noqa: F401
+
 import xcs_airflow.passes
 import xcs_airflow.plan  # noqa: F401
 from xcs_airflow.cli import stages

@@ -9,10 +9,14 @@ from collections.abc import Sequence
 
 from workload import document
 
+from xcs_airflow.cost.simulation import RateLimit
 from xcs_airflow.garbage import GRAPHS, collected_seldom
 from xcs_airflow.ir.graph import Decision, Graph
 from xcs_airflow.ir.serde import loads
 from xcs_airflow.passes import LLMGraphEnhancer, Verify
+
+# With a target and a limit, so that every pass has something to do.
+TARGET, LIMITS = "aws-batch", {"openai": RateLimit(requests_per_minute=10_000)}
 
 
 class Clock:
@@ -32,11 +36,11 @@ class Clock:
 
 def main() -> None:
     """Warm up, run, print."""
-    LLMGraphEnhancer().enhance(loads(document(100)))
+    LLMGraphEnhancer(target=TARGET, limits=LIMITS).enhance(loads(document(100)))
     graph = loads(sys.stdin.read())
     clock = Clock()
     with collected_seldom(GRAPHS):
-        LLMGraphEnhancer(observers=(Verify(), clock)).enhance(graph)
+        LLMGraphEnhancer(target=TARGET, limits=LIMITS, observers=(Verify(), clock)).enhance(graph)
     sys.stdout.write(json.dumps({**clock.seconds, "all passes": sum(clock.seconds.values())}))
 
 

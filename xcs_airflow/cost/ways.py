@@ -7,6 +7,7 @@ matters: what was settled is worked in when somebody asks for a way so long that
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from heapq import heapify, heappop, heappush
 
 from xcs_airflow.ir.graph import dependencies
@@ -25,14 +26,8 @@ class Ways:
     """
 
     def __init__(self, ordered: Sequence[Operation], seconds: Mapping[str, float]) -> None:
-        needs = {operation.id: dependencies(operation) for operation in ordered}
-        readers: dict[str, list[str]] = {name: [] for name in needs}
-        for name, needed in needs.items():
-            for need in needed:
-                readers[need].append(name)
+        self._ordered = ordered
         self._seconds = dict(seconds)
-        self._before = _Longest(list(needs), needs, readers, self._seconds)
-        self._after = _Longest(list(reversed(needs)), readers, needs, self._seconds)
         self._owed: dict[str, float] = {}
         self._longer_s = self._shorter_s = 0.0
 
@@ -57,14 +52,27 @@ class Ways:
             self._longer_s, self._shorter_s = self._longer_s + max(more, 0.0), self._shorter_s + max(-more, 0.0)
             self._owed[name] = seconds
 
+    @cached_property
+    def _sides(self) -> tuple[_Longest, _Longest]:
+        """The longest ways to every operation and from it; where there is no deadline, nobody asks for them."""
+        needs = {operation.id: dependencies(operation) for operation in self._ordered}
+        readers: dict[str, list[str]] = {name: [] for name in needs}
+        for name, needed in needs.items():
+            for need in needed:
+                readers[need].append(name)
+        before = _Longest(list(needs), needs, readers, self._seconds)
+        return before, _Longest(list(reversed(needs)), readers, needs, self._seconds)
+
     def _known(self, names: Iterable[str], seconds: float) -> float:
-        return max((self._before.ways[name] + seconds + self._after.ways[name] for name in names), default=0.0)
+        before, after = self._sides
+        return max((before.ways[name] + seconds + after.ways[name] for name in names), default=0.0)
 
     def _work_in(self) -> None:
         if self._owed:
+            sides = self._sides
             self._seconds.update(self._owed)
-            self._before.measure(self._owed)
-            self._after.measure(self._owed)
+            for side in sides:
+                side.measure(self._owed)
             self._owed, self._longer_s, self._shorter_s = {}, 0.0, 0.0
 
 

@@ -13,7 +13,7 @@ from xcs_airflow.errors import Finding, GraphError, nearest
 from xcs_airflow.ir.collection import Collection, mapped_sources, result_collection
 from xcs_airflow.ir.cron import CronError, is_timezone, parse_cron
 from xcs_airflow.ir.graph import Graph, dependencies
-from xcs_airflow.ir.grouping import tasks, uneven
+from xcs_airflow.ir.grouping import may_share, tasks, uneven
 from xcs_airflow.ir.llm_ops import LLMOperation
 from xcs_airflow.ir.operation import Operation
 from xcs_airflow.values import Parameter, Ref, Value, leaves
@@ -237,7 +237,7 @@ def _check_schedule(graph: Graph) -> Iterator[Finding]:
 
 
 def _check_tasks(graph: Graph) -> Iterator[Finding]:
-    for members in tasks(graph):
+    for members in tasks(operation for operation in graph if may_share(operation)):
         finding = uneven(members, is_final=False) if len(members) > 1 else None
         if finding is not None:
             yield finding

@@ -20,6 +20,11 @@ def task_key(operation: Operation) -> tuple[str, str]:
     return ("alone", operation.id) if batch is None else ("group", batch.group)
 
 
+def may_share(operation: Operation) -> bool:
+    """Whether others may share its task."""
+    return operation.fused is not None or (isinstance(operation, LLMOperation) and operation.batch is not None)
+
+
 def tasks(operations: Iterable[Operation]) -> list[list[Operation]]:
     """Operations by the task they share, in order."""
     members: dict[tuple[str, str], list[Operation]] = {}
