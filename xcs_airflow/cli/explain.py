@@ -195,5 +195,5 @@ def _as_json(plan: CloudGraph, operation: PlannedOperation) -> dict[str, object]
     return {
         "operation": operation.model_dump(mode="json"),
         "task": task.model_dump(mode="json"),
-        "decisions": [decision.model_dump(mode="json") for decision in _about(plan, operation)],
+        "decisions": [decision for decision in plan.to_dict()["decisions"] if decision["operation"] == operation.id],
     }

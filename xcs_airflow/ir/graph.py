@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from operator import is_
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import ConfigDict
 
 from xcs_airflow.canonical import canonical_json
 from xcs_airflow.errors import GraphError
 from xcs_airflow.ir.operation import Operation
 from xcs_airflow.manifest import ParameterSpec
-from xcs_airflow.values import Frozen, RecordOf, Ref, Value, references
+from xcs_airflow.values import CHECKS, Frozen, RecordOf, Ref, Value, references
 
 Objective = Literal["cost", "latency", "balanced"]
 
@@ -44,7 +47,9 @@ class PipelinePolicy(Frozen):
     description: str = ""
 
 
-class Decision(Frozen):
+# There are several of every operation, so these are plain dataclasses, checked only when they are read.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
     """What a pass considered for one operation, and why it did or did not do it.
 
     Attributes:
@@ -56,6 +61,8 @@ class Decision(Frozen):
         saves_s: Seconds it is expected to save per run; None when unknown.
         rule: Where the rule behind it comes from.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = CHECKS
 
     pass_name: str
     operation: str

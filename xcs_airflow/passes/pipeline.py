@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
+from sys import intern
 from typing import Protocol
 
 from xcs_airflow.cost.compute import Platform, platform_of
@@ -142,13 +143,12 @@ class PassContext:
             saves_usd: Money it is expected to save per run; None when unknown.
             saves_s: Seconds it is expected to save per run; None when unknown.
         """
-        action = "applied" if applied else "skipped"
         seconds = None if saves_s is None else round(saves_s, 3)
         decision = Decision(
             pass_name=type(by).__name__,
             operation=operation_id,
-            action=action,
-            reason=reason,
+            action="applied" if applied else "skipped",
+            reason=intern(reason),  # most are given for many operations
             saves_usd=saves_usd,
             saves_s=seconds,
             rule=rule,
