@@ -368,6 +368,15 @@ LONG = "Rules: " + "a team is named by one word, in small letters, as in the lis
 CLAUDE = {"model": "anthropic/claude-sonnet-4-5", "max_tokens": 8}
 
 
+def read_live_or_in_a_batch() -> Graph:
+    calls = [llm("long", LONG, each="load", **CLAUDE), llm("short", "Team? ", each="load", **CLAUDE)]
+    return graph(MANY, *calls, policy=PipelinePolicy(deadline_s=30 * 3600))
+
+
+def read_in_a_batch() -> Graph:
+    return graph(MANY, llm("long", LONG, each="load", **CLAUDE), output="long", policy=PipelinePolicy(deadline_s=60 * 3600))
+
+
 def calls_that_begin_alike() -> Graph:
     in_flight = BatchPolicy(group="g", in_flight=32)
     calls = [

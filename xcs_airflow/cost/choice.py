@@ -6,19 +6,42 @@ It knows estimates of the same graph with its calls made in different ways; `mec
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import NamedTuple
 
 from xcs_airflow.cost.batch_limits import BatchLimits
 from xcs_airflow.cost.figures import OperationEstimate
-from xcs_airflow.cost.mechanisms import Choice, Option, is_worth_waiting, preferred, score, why_no_batch, why_no_time
+from xcs_airflow.cost.mechanisms import Choice, Option, is_worth_waiting, preferred, why_no_batch, why_no_time
+from xcs_airflow.cost.prefixes import Marks
 from xcs_airflow.cost.ways import Ways
 from xcs_airflow.ir.graph import PipelinePolicy
-from xcs_airflow.ir.llm_ops import LLMOperation, Mechanism
+from xcs_airflow.ir.llm_ops import LLMOperation, Mechanism, PrefixPolicy
 from xcs_airflow.ir.operation import Operation
 
 NOT: Mapping[Mechanism, str] = {"concurrent": "not live", "packed": "not packed", "provider_batch": "no provider batch"}
 """How the reason against a way of making calls begins."""
+_COST: Mapping[Mechanism, str] = {"concurrent": "live calls cost", "packed": "packed calls cost", "provider_batch": "a batch costs"}
+_OTHER: Mapping[Mechanism, str] = {"concurrent": "live calls", "packed": "packed calls", "provider_batch": "a batch"}
+
+
+class Made(NamedTuple):
+    """The calls of an operation, made in one way.
+
+    Attributes:
+        plain: What they cost and take as they are.
+        marked: The same, as they are best marked for the provider's prompt cache; as they are, where no mark pays.
+        prefix: How they are marked then; None when they are not.
+    """
+
+    plain: OperationEstimate
+    marked: OperationEstimate
+    prefix: PrefixPolicy | None
+
+    @classmethod
+    def of(cls, marks: Marks, name: str) -> Made:
+        """Those of an operation, by its id, as they are and as they are best marked."""
+        return cls(marks.plain[name], marks[name], marks.policy(name))
 
 
 @dataclass(frozen=True)
@@ -31,6 +54,7 @@ class Considered:
         others: What else is legal.
         reasons: Why the rest is not.
         cluster: Operations of one cluster are decided together; none of them waits for another.
+        dearer: A batch that costs less than live calls would without a prompt cache, but not less than they do with it; nobody takes it.
     """
 
     operation: LLMOperation
@@ -38,18 +62,27 @@ class Considered:
     others: tuple[Option, ...]
     reasons: tuple[str, ...]
     cluster: tuple[object, ...]
+    dearer: Option | None = None
+
+    def without_priming(self, reason: str) -> Considered:
+        """The same, if its batch cannot wait for one of one request before it, for a reason."""
+        others = tuple(other for other in self.others if not other.is_primed_batch)
+        if any(other.mechanism == "provider_batch" and is_worth_waiting(self.live, other) for other in others):
+            return replace(self, others=others)
+        return replace(self, others=others, reasons=(*self.reasons, f"{NOT['provider_batch']}: {reason}"))
 
 
-def option(mechanism: Mechanism, entry: OperationEstimate, worst_s: float | None = None) -> Option:
-    """A way of making an operation's calls, with the figures of an estimate in which they are made so."""
+def option(mechanism: Mechanism, entry: OperationEstimate, worst_s: float | None = None, prefix: PrefixPolicy | None = None) -> Option:
+    """A way of making an operation's calls, with the figures of an estimate in which they are made and marked so."""
     usd = entry.cost_usd.expected if entry.cost_usd.is_complete else None
-    return Option(mechanism, usd, entry.duration_s.expected, entry.duration_s.expected if worst_s is None else worst_s)
+    seconds = entry.duration_s.expected
+    return Option(mechanism, usd, seconds, seconds if worst_s is None else worst_s, prefix, entry.shared_tokens.expected)
 
 
 def consider(
     operation: LLMOperation,
-    live: OperationEstimate,
-    ways: Mapping[Mechanism, OperationEstimate],
+    live: Made,
+    ways: Mapping[Mechanism, Made],
     limits: BatchLimits | None,
     policy: PipelinePolicy,
     cluster: tuple[object, ...],
@@ -64,21 +97,31 @@ def consider(
         policy: The pipeline's.
         cluster: With whom it is decided.
     """
-    plain = option("concurrent", live)
-    others: list[Option] = []
-    reasons: list[str] = []
-    if "packed" in ways:
-        others.append(option("packed", ways["packed"]))
-    reason = why_no_batch(operation, live.calls, limits)
+    plainest = option("concurrent", live.marked, prefix=live.prefix)
+    others = [option("packed", ways["packed"].marked, prefix=ways["packed"].prefix)] if "packed" in ways else []
+    reason, dearer = why_no_batch(operation, live.plain.calls, limits), None
     if reason is None and limits is not None:
-        batch = option("provider_batch", ways["provider_batch"], limits.window_s) if "provider_batch" in ways else None
-        is_worth_it = batch is not None and is_worth_waiting(plain, batch)
-        reason = why_no_time(limits, policy) if is_worth_it else "a batch would save too little to wait for"
-        if reason is None and batch is not None:
-            others.append(batch)
-    if reason is not None:
-        reasons.append(f"{NOT['provider_batch']}: {reason}")
-    return Considered(operation, plain, tuple(others), tuple(reasons), cluster)
+        batches = _batches(operation, ways["provider_batch"], limits) if "provider_batch" in ways else []
+        dearer = next((batch for batch in batches[:1] if _is_dearer(batch, plainest, option("concurrent", live.plain))), None)
+        worth = [batch for batch in batches if is_worth_waiting(plainest, batch)]
+        late = [why_no_time(limits, policy, round(batch.worst_s / limits.window_s)) for batch in worth]
+        others += [batch for batch, why in zip(worth, late, strict=True) if why is None]
+        if None not in late:
+            reason = late[0] if late else None if dearer is not None else "a batch would save too little to wait for"
+    reasons = () if reason is None else (f"{NOT['provider_batch']}: {reason}",)
+    return Considered(operation, plainest, tuple(others), reasons, cluster, dearer)
+
+
+def _batches(operation: LLMOperation, made: Made, limits: BatchLimits) -> list[Option]:
+    """A batch as it is, and one that another one of one request goes before, where that pays; such a one may take two windows."""
+    windows = 2 if operation.prefix is not None and operation.prefix.prime else 1
+    plain = option("provider_batch", made.plain, limits.window_s * windows)
+    return [plain] if made.prefix is None else [plain, option("provider_batch", made.marked, limits.window_s * 2, made.prefix)]
+
+
+def _is_dearer(batch: Option, live: Option, unmarked: Option) -> bool:
+    """Whether a batch would be worth waiting for, if live calls read nothing, and is dearer than they are because they do."""
+    return live.usd is not None and batch.usd is not None and batch.usd >= live.usd and is_worth_waiting(unmarked, batch)
 
 
 def choose(
@@ -105,7 +148,7 @@ def choose(
     chosen = {item.operation.id: Choice(item.live, item.reasons) for item in considered}
     clusters: dict[tuple[object, ...], list[Considered]] = {}
     for item in considered:
-        if item.others:
+        if item.others or item.dearer is not None:
             clusters.setdefault(item.cluster, []).append(item)
     for cluster in sorted(clusters.values(), key=lambda items: -sum(_saving(item, _best(item, policy)) for item in items)):
         _decide(cluster, {item.operation.id: _best(item, policy) for item in cluster}, ways, chosen, policy)
@@ -129,31 +172,43 @@ def _decide(
     taken: dict[float, list[str]] = {}
     for item in cluster:
         name, best, reasons = item.operation.id, wanted[item.operation.id], list(item.reasons)
-        is_batch = best.mechanism == "provider_batch"
-        if is_batch and policy.deadline_s is not None and not ways.fits(name, best.worst_s, policy.deadline_s):
+        left, longest_s = [item.live, *item.others], None
+        while _is_too_late(name, best, ways, policy):
             longest_s = ways.through([name], best.worst_s)
+            left.remove(best)
+            best = preferred(left, policy)
+        if longest_s is not None and policy.deadline_s is not None and best.mechanism != "provider_batch":
             reasons.append(
                 f"{NOT['provider_batch']}: with the windows of the batches on its way the run may take {longest_s / 3600:.3g} h, "
                 f"and the deadline is {policy.deadline_s / 3600:g} h"
             )
-            rest = [other for other in item.others if other.mechanism != "provider_batch"]
-            best = preferred((item.live, *rest), policy)
-        reasons += [
-            _why_not(other, best, policy) for other in (item.live, *item.others) if other.mechanism not in (best.mechanism, "concurrent")
-        ]
+        if item.dearer is not None:
+            left.append(item.dearer)
+        reasons += [_why_not(other, best) for other in left if other.mechanism not in (best.mechanism, "concurrent")]
         if best.mechanism != "concurrent":
             taken.setdefault(best.worst_s, []).append(name)
-        chosen[name] = Choice(best, tuple(dict.fromkeys(filter(None, reasons))))
+        chosen[name] = Choice(best, tuple(dict.fromkeys(reasons)))
     for worst_s, names in taken.items():
         ways.settle(names, worst_s)
 
 
-def _why_not(other: Option, best: Option, policy: PipelinePolicy) -> str:
-    """Why an option that is legal is not the best; empty where the deadline has said so already."""
-    if other.mechanism == "provider_batch" and score(other, policy) < score(best, policy):
-        return ""
-    more = "it would cost more" if (other.usd or 0) > (best.usd or 0) else "it would take longer"
-    return f"{NOT[other.mechanism]}: {more}"
+def _is_too_late(name: str, option: Option, ways: Ways, policy: PipelinePolicy) -> bool:
+    """Whether it is a batch for whose windows the deadline has no room."""
+    if option.mechanism != "provider_batch" or policy.deadline_s is None:
+        return False
+    return not ways.fits(name, option.worst_s, policy.deadline_s)
+
+
+def _why_not(other: Option, best: Option) -> str:
+    """Why an option that is legal is not the best."""
+    if (other.usd or 0) <= (best.usd or 0):
+        return f"{NOT[other.mechanism]}: it would take longer"
+    if best.prefix is None:
+        return f"{NOT[other.mechanism]}: it would cost more"
+    return (
+        f"{NOT[other.mechanism]}: with its shared {best.shared_tokens:,.0f} tokens read from the provider's prompt cache "
+        f"{_COST[best.mechanism]} {best.usd:,.4f} USD, {_OTHER[other.mechanism]} {other.usd:,.4f} USD"
+    )
 
 
 def _keep_to_the_budget(

@@ -12,7 +12,7 @@ from decimal import Decimal
 from xcs_airflow.cost.batch_limits import BatchLimits
 from xcs_airflow.cost.latency import is_local
 from xcs_airflow.ir.graph import PipelinePolicy
-from xcs_airflow.ir.llm_ops import LLMOperation, Mechanism
+from xcs_airflow.ir.llm_ops import LLMOperation, Mechanism, PrefixPolicy
 
 _SECONDS_PER_HOUR = 3600
 _LEAST_SAVING_USD = Decimal("0.01")
@@ -28,12 +28,21 @@ class Option:
         usd: What all calls cost together, as expected; None when nobody knows.
         seconds: How long they take together, as expected.
         worst_s: How long they may take, for the deadline.
+        prefix: How what they share is marked then for the provider's prompt cache; None when it is not.
+        shared_tokens: With how many tokens all of them begin.
     """
 
     mechanism: Mechanism
     usd: Decimal | None
     seconds: float
     worst_s: float
+    prefix: PrefixPolicy | None = None
+    shared_tokens: float = 0
+
+    @property
+    def is_primed_batch(self) -> bool:
+        """Whether a batch of one request goes before it."""
+        return self.mechanism == "provider_batch" and self.prefix is not None and self.prefix.prime
 
 
 @dataclass(frozen=True)
@@ -69,12 +78,19 @@ def why_no_batch(operation: LLMOperation, calls: int, limits: BatchLimits | None
     return next((said for is_so, said in rules if is_so), None)
 
 
-def why_no_time(limits: BatchLimits, policy: PipelinePolicy) -> str | None:
-    """Why nobody may wait for a batch; None when the run has time for one."""
+def why_no_time(limits: BatchLimits, policy: PipelinePolicy, windows: int = 1) -> str | None:
+    """Why nobody may wait for a batch; None when the run has time for one.
+
+    Args:
+        limits: What the provider takes.
+        policy: The pipeline's.
+        windows: How many of its windows it may take: 2 where another one of one request goes before it.
+    """
+    longest_s, batch = limits.window_s * windows, "a batch" if windows == 1 else "a batch after one of one request"
     if policy.deadline_s is None:
-        return f"only a deadline of {_hours(limits.window_s)} or more allows one"
-    if policy.deadline_s < limits.window_s:
-        return f"a batch may take {_hours(limits.window_s)}, and the deadline is {_hours(policy.deadline_s)}"
+        return f"only a deadline of {_hours(longest_s)} or more allows {'one' if windows == 1 else batch}"
+    if policy.deadline_s < longest_s:
+        return f"{batch} may take {_hours(longest_s)}, and the deadline is {_hours(policy.deadline_s)}"
     return None
 
 

@@ -16,7 +16,7 @@ PASSES: tuple[Pass, ...] = (
     Deduplicate(),  # before grouping: a call that is not made needs no place in flight
     CacheInsertionPass(),  # before grouping: how many calls remain decides how many shards they need
     PromptBatchingPass(),  # it groups the calls that are really made
-    MarkPrefixes(),  # after it: calls through a batch API read only what a batch before theirs wrote
+    MarkPrefixes(),  # after it, as it expects: how calls are made decides what they find in a prompt cache
     PlaceOnHardware(),  # before fusing: what a start costs depends on its size
     FuseSmallTasks(),  # it starts together what all others left as tasks
     ProbeBeforeStart(),  # after fusing: what is started, or spared, is a whole task

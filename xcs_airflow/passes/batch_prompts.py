@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from itertools import count
 from math import ceil
 from typing import NamedTuple
 
+from xcs_airflow.cost.alternatives import Alternatives, Setting, alternatives, made_so
 from xcs_airflow.cost.batch_limits import BatchLimits, batch_limits
-from xcs_airflow.cost.choice import choose, consider
 from xcs_airflow.cost.latency import goes_through_batch_api, is_local
-from xcs_airflow.cost.mechanisms import Choice, may_be_worth_waiting, why_no_batch, why_not_packed
+from xcs_airflow.cost.mechanisms import Choice
+from xcs_airflow.cost.prefixes import best_marking, markable, marks
 from xcs_airflow.cost.spreading import Load, Spread
 from xcs_airflow.cost.tasks import TaskOrder
 from xcs_airflow.ir.collection import collections
@@ -155,75 +155,26 @@ class PromptBatchingPass:
         context.once(facts, result, lambda: self._explain(facts, open_calls, result, groups, context))
         return result
 
-    def _facts(self, graph: Graph, open_calls: Sequence[LLMOperation], context: PassContext) -> _Facts:
+    def _facts(self, graph: Graph, choices: dict[str, Choice], context: PassContext) -> _Facts:
         roots = {name: found.root for name, found in collections(graph).items() if graph[name].is_mapped}
         levels = _levels(graph)
-        choices = self._choices(graph, open_calls, levels, context)
         estimates = context.estimate(graph)
         ways = {name: choice.option.mechanism for name, choice in choices.items()}
         spread = Spread(self.shard_s, self.min_shard_calls, self.max_shards, self.headroom)
         shards, limited = spread.shards(graph, self._loads(graph, estimates, ways), levels, roots, context.limits)
         return _Facts(graph, estimates, choices, levels, roots, shards, limited)
 
-    def _choices(
-        self, graph: Graph, open_calls: Sequence[LLMOperation], levels: Mapping[str, int], context: PassContext
-    ) -> dict[str, Choice]:
-        """How the calls of every operation are made that nothing else decides: by estimates of the graph with all calls made so."""
-        policy = context.policy or graph.policy
+    def _alternatives(self, graph: Graph, open_calls: Sequence[LLMOperation], context: PassContext) -> Alternatives:
+        """Every way in which calls may be made about which nothing else decides."""
         limits = batch_limits() if self.limits is None else self.limits
         free = [operation for operation in open_calls if _why_not(operation) is None or operation.metadata.max_pack > 1]
         free = [operation for operation in free if operation.batch is None and operation.func is None and not is_local(operation)]
         # As many in flight as there may be: the plainest way is compared as it would be made. One call is made so anyway.
-        many = (operation for operation in free if operation.is_mapped or context.profile is not None)
-        live = self._all_made(graph, {operation.id: "concurrent" for operation in many}, context)
-        calls = {operation.id: live[operation.id].calls for operation in free}
-        ways: dict[Mechanism, Estimates] = {}
-        able: dict[Mechanism, set[str]] = {
-            "packed": {operation.id for operation in free if why_not_packed(operation) is None},
-            "provider_batch": {
-                operation.id
-                for operation in free
-                if why_no_batch(operation, calls[operation.id], limits.get(operation.metadata.provider_name)) is None
-                and may_be_worth_waiting(live.cost_usd(operation.id))
-            },
-        }
-        for mechanism, names in able.items():
-            if names:
-                ways[mechanism] = self._all_made(graph, dict.fromkeys(names, mechanism), context)
-        considered = [
-            consider(
-                operation,
-                live[operation.id],
-                {mechanism: made[operation.id] for mechanism, made in ways.items() if operation.id in able[mechanism]},
-                limits.get(operation.metadata.provider_name),
-                policy,
-                (levels[operation.id], operation.metadata.provider_name),
-            )
-            for operation in free
-        ]
-        seconds = {operation.id: live[operation.id].duration_s.expected for operation in graph}
-        free_ids = {operation.id for operation in free}
-        others = (live.cost_usd(operation.id) for operation in graph if operation.id not in free_ids)
-        decided_usd = sum((usd for usd in others if usd is not None), Decimal(0))
-        return choose(considered, graph.in_order(), seconds, policy, decided_usd)
-
-    def _all_made(self, graph: Graph, ways: Mapping[str, Mechanism], context: PassContext) -> Estimates:
-        """What a run is expected to do when some calls are made in a given way, each operation by itself."""
-        if not ways:
-            return context.estimate(graph)
-        operations = [
-            _with(operation, 1, self._policy(operation, operation.id, self.max_in_flight, ways[operation.id]))
-            if operation.id in ways and isinstance(operation, LLMOperation)
-            else operation
-            for operation in graph
-        ]
-        return context.estimate(graph.replace(operations=operations))
-
-    def _policy(self, operation: LLMOperation, group: str, in_flight: int, mechanism: Mechanism) -> BatchPolicy:
-        if mechanism == "provider_batch":
-            return BatchPolicy(group=group, mechanism=mechanism)
-        size = operation.metadata.max_pack if mechanism == "packed" else 1
-        return BatchPolicy(group=group, mechanism=mechanism, in_flight=in_flight, pack_size=size)
+        many = [operation for operation in free if operation.is_mapped or context.profile is not None]
+        levels = _levels(graph)
+        clusters = {operation.id: (levels[operation.id], operation.metadata.provider_name) for operation in free}
+        setting = Setting(context.estimate, context.price_book, limits, context.policy or graph.policy, self.max_in_flight)
+        return alternatives(graph, free, many, clusters, setting)
 
     def _loads(self, graph: Graph, estimates: Estimates, ways: Mapping[str, Mechanism]) -> dict[str, Load]:
         """What every mapped call keeps busy that does not go through a provider's batch API."""
@@ -237,7 +188,18 @@ class PromptBatchingPass:
 
     def _ways(self, graph: Graph, open_calls: Sequence[LLMOperation], context: PassContext) -> tuple[_Facts, list[_Way]]:
         """What is known, and the graph with the largest groups, and with those whose members need the same; the target plays no part."""
-        facts = self._facts(graph, open_calls, context)
+        found = self._alternatives(graph, open_calls, context)
+        while True:
+            facts, ways = self._grouped(graph, open_calls, found.chosen(), context)
+            refused = _not_primed(facts, ways, context)
+            if not refused:
+                return facts, ways
+            found = found.without_priming(refused)
+
+    def _grouped(
+        self, graph: Graph, open_calls: Sequence[LLMOperation], choices: dict[str, Choice], context: PassContext
+    ) -> tuple[_Facts, list[_Way]]:
+        facts = self._facts(graph, choices, context)
         prefers_latency = (context.policy or facts.graph.policy).optimize == "latency"
         largest = self._groups(facts, open_calls, prefers_latency=prefers_latency)
         same_needs = self._groups(facts, open_calls, prefers_latency=prefers_latency, same_needs=True)
@@ -269,7 +231,7 @@ class PromptBatchingPass:
             taken.add(name)
             calls = sum(facts.estimates[operation.id].calls for operation in group)
             in_flight = max(1, min(self.max_in_flight, ceil(calls / shards.get(group[0].id, 1))))
-            policies.update({call.id: self._policy(call, name, in_flight, facts.mechanism(call)) for call in group})
+            policies.update({call.id: made_so(call, facts.mechanism(call), name, in_flight) for call in group})
         operations = [_with(operation, shards.get(operation.id, 1), policies.get(operation.id)) for operation in graph]
         is_same = all(new is old for new, old in zip(operations, graph, strict=True))
         return graph if is_same else graph.replace(operations=operations)
@@ -309,6 +271,20 @@ def _best(ways: Sequence[_Way], context: PassContext) -> _Way:
         if context.estimate(other[0]).expected_s < context.estimate(first[0]).expected_s * (1 - _NOTICEABLE):
             return other
     return first
+
+
+def _not_primed(facts: _Facts, ways: Sequence[_Way], context: PassContext) -> dict[str, str]:
+    """Why batches that were chosen for what they read after one of one request could not wait for it, with all that share their task."""
+    chosen = [name for name, choice in facts.choices.items() if choice.option.is_primed_batch]
+    if not chosen:
+        return {}
+    policy = context.policy or facts.graph.policy
+    reasons: dict[str, str] = {}
+    for graph, _ in ways:
+        calls = markable(graph)
+        found = best_marking(graph, calls, marks(graph, calls, context.estimate, context.price_book, policy), policy)
+        reasons.update({name: found.reasons[name] for name in chosen if name not in found.policies})
+    return reasons
 
 
 def _hurts(before: Graph, after: Graph, context: PassContext) -> bool:
