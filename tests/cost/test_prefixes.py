@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.cost.measured import asked, profile, run
 from xcs_airflow.cost import alternatives, prefixes
 from xcs_airflow.cost.estimate import Estimator, estimate
 from xcs_airflow.ir import BatchPolicy, Graph, LLMMetadata, LLMOperation, Message, Operation, PipelinePolicy, Prompt, Ref
@@ -112,6 +113,29 @@ def test_a_batch_that_was_chosen_for_what_it_reads_is_not_left_without():
     roomy = optimised(ask(), ask("beside", text=SHORT), ask("after", "beside", text=SHORT), items=20_000, hours=74)
     assert set(mechanisms(roomy).values()) == {"provider_batch"}
     assert marked(roomy) == {"a"}
+
+
+def measured(graph, items):
+    """A run that did just what was expected: of the calls after the first, or after those that begin with it, 95 in 100 read."""
+    call = graph["a"]
+    is_batch, policy = call.batch.mechanism == "provider_batch", call.prefix
+    early = 0 if policy is None else 1 if policy.prime else min(items, 32)
+    read = 0 if policy is None else round(estimate(graph).of("a").shared_tokens.expected * (items - early) * 0.95)
+    times = {"seconds": (), "batch_ms": 1_800_000} if is_batch else {"seconds": [1.1] * items}
+    return profile(run(a=asked(call, [11_409] * items, [8] * items, cached_tokens=read, **times)))
+
+
+@pytest.mark.parametrize("hours", [None, 25, 49])
+@pytest.mark.parametrize("items", [40, 400, 4000])
+@pytest.mark.parametrize("hours_before", [None, 25, 49])
+def test_what_calls_read_in_one_way_is_expected_of_no_other_way(items, hours, hours_before):
+    """What marked live calls were measured to read, a batch does not, nor do calls that nobody marks; so runs do not take turns."""
+    before = optimised(ask(), items=items, hours=hours_before)
+    again = run_passes(written(ask(), items=items, hours=hours), PASSES, PassContext(profile=measured(before, items)))
+    assert again["a"].batch.mechanism == ("provider_batch" if hours == 49 else "concurrent")
+    assert marked(again) == {"a"}
+    if hours_before == hours:
+        assert again["a"].prefix == optimised(ask(), items=items, hours=hours)["a"].prefix
 
 
 SHAPES = {

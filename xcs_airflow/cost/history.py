@@ -61,8 +61,11 @@ class History:
     @cached_property
     def cached_share(self) -> float:
         """Which share of the input tokens providers had in their own prompt caches."""
-        tokens = sum(run.input_tokens.total for run in self.runs)
-        return min(1.0, sum(run.cached_tokens for run in self.runs) / tokens) if tokens else 0.0
+        return _cached_share(self.runs) or 0.0
+
+    def cached_share_of(self, *, is_batch: bool) -> float | None:
+        """The same of the runs whose calls went through a provider's batch API, or of those whose calls did not; None without any."""
+        return _cached_share([run for run in self.runs if (run.batch_ms is not None) == is_batch])
 
     @cached_property
     def calls_per_answer(self) -> float:
@@ -244,3 +247,8 @@ def _spread(numbers: Distribution, per: int = 1) -> Spread | None:
 def _mean(counts: Iterable[int]) -> int | None:
     known = list(counts)
     return ceil(sum(known) / len(known)) if known else None
+
+
+def _cached_share(runs: Sequence[OperationRun]) -> float | None:
+    tokens = sum(run.input_tokens.total for run in runs)
+    return min(1.0, sum(run.cached_tokens for run in runs) / tokens) if tokens else None

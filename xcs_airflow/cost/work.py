@@ -20,7 +20,7 @@ from xcs_airflow.cost.memory import Found, Memory
 from xcs_airflow.cost.packing import packed, shared_tokens
 from xcs_airflow.cost.prices import PriceBook
 from xcs_airflow.cost.profile import PipelineProfile
-from xcs_airflow.cost.prompt_cache import Calls, less, saved_usd
+from xcs_airflow.cost.prompt_cache import Calls, less, prompt_cache_of, saved_usd
 from xcs_airflow.cost.tokens import CallTokens, call_tokens
 from xcs_airflow.ir.graph import Graph, dependencies
 from xcs_airflow.ir.llm_ops import LLMMetadata, LLMOperation, PrefixPolicy
@@ -147,10 +147,7 @@ def _work(operation: Operation, flow: Flow, prices: PriceBook, histories: Histor
         live = history.live_calls(calls, is_remembered=_is_remembered(operation))
         if _is_remembered(operation):
             assumed.use("profile_hits", operation.id)
-    one = _cost_of_call(operation, tokens, prices, 0.0 if history is None else history.cached_share)
-    cost = one.times(calls) if live is None else one.times_each(live)
-    if history is None or (operation.prefix is not None and not history.cached_share):
-        cost = less(cost, _saved_by_prompt_cache(operation, shared, calls if live is None else live.expected, prices, assumed))
+    cost = _cost_of_calls(operation, tokens, shared, calls if live is None else live, history, prices, assumed)
     latency = call_latency(operation, tokens.output, assumed, _timed(operation, history))
     size = flow.add(operation, runs, answer)
     if operation.when is not None:  # At best it is skipped.
@@ -200,6 +197,43 @@ def _tokens_of(
     if history is not None and history.pack == together:
         return tokens, tokens.output.times(1 / together)
     return packed(operation, tokens, shared, assumed), tokens.output
+
+
+def _cost_of_calls(
+    operation: LLMOperation,
+    tokens: CallTokens,
+    shared: Figure,
+    made: int | Figure,
+    history: History | None,
+    prices: PriceBook,
+    assumed: Assumed,
+) -> Money:
+    """What so many calls cost, with what they find in the provider's prompt cache: as measured, else as expected.
+
+    What was measured may be of calls that waited for the first to be answered; those that do not are not expected to find more than
+    without a measurement.
+    """
+
+    def cost(cached_share: float) -> Money:
+        one = _cost_of_call(operation, tokens, prices, cached_share)
+        return one.times(made) if isinstance(made, int) else one.times_each(made)
+
+    share = None if history is None else _read_share(operation, history)
+    if share is not None and (operation.prefix is None or operation.prefix.prime):
+        return cost(share)
+    calls = made if isinstance(made, int) else made.expected
+    expected = less(cost(0.0), _saved_by_prompt_cache(operation, shared, calls, prices, assumed))
+    return expected if share is None else max(expected, cost(share), key=lambda money: money.expected)
+
+
+def _read_share(operation: LLMOperation, history: History) -> float | None:
+    """Which share of their input calls that are made and marked so had in prompt caches in earlier runs; None when none was measured."""
+    row, is_batch = prompt_cache_of(priced_model(operation.metadata)), goes_through_batch_api(operation)
+    if operation.prefix is not None:
+        return history.cached_share_of(is_batch=is_batch) or history.cached_share or None
+    if row is not None and row.needs_marker:
+        return 0.0  # whatever marked calls found there
+    return history.cached_share_of(is_batch=is_batch)
 
 
 def _cost_of_call(operation: LLMOperation, tokens: CallTokens, prices: PriceBook, cached_share: float) -> Money:
