@@ -104,15 +104,35 @@ def test_a_batch_that_costs_more_than_marked_calls_is_taken_by_nobody(hours):
     assert "no provider batch: with its shared 11,385 tokens read from the provider's prompt cache live calls cost" in str(graph.decisions)
 
 
-def test_a_batch_that_was_chosen_for_what_it_reads_is_not_left_without():
-    """What shares its task would wait for both windows, and what reads that for a third: 72 h, where there are 60. So it stays live."""
-    graph = optimised(ask(), ask("beside", text=SHORT), ask("after", "beside", text=SHORT), items=20_000, hours=60)
-    assert mechanisms(graph) == {"a": "concurrent", "beside": "provider_batch", "after": "provider_batch"}
+def test_what_shares_the_task_of_a_batch_that_reads_waits_for_both_windows():
+    """The windows along a way add up: 72 h for both and one more. Where there are 60, what saves least is not a batch."""
+    calls = ask(), ask("beside", text=SHORT), ask("after", "beside", text=SHORT)
+    graph = optimised(*calls, items=20_000, hours=60)
+    assert mechanisms(graph) == {"a": "provider_batch", "beside": "provider_batch", "after": "concurrent"}
     assert marked(graph) == {"a"}
-    assert "takes another window, with which the run may take 72 h, and the deadline is 60 h" in graph.decisions[0].reason
-    roomy = optimised(ask(), ask("beside", text=SHORT), ask("after", "beside", text=SHORT), items=20_000, hours=74)
+    roomy = optimised(*calls, items=20_000, hours=74)
     assert set(mechanisms(roomy).values()) == {"provider_batch"}
     assert marked(roomy) == {"a"}
+
+
+def test_what_reads_in_a_batch_does_not_if_what_shares_its_task_has_no_time_for_that():
+    """The batch after `beside` saves more than `a`, and is decided first."""
+    more = {"text": SHORT, "estimated_output_tokens": 3000}
+    graph = optimised(ask(), ask("beside", text=SHORT), ask("after", "beside", **more), items=20_000, hours=60)
+    assert mechanisms(graph) == {"a": "concurrent", "beside": "provider_batch", "after": "provider_batch"}
+    assert marked(graph) == {"a"}
+    assert (
+        "the run may take 72 h, and the deadline is 60 h, if all that may share its task waits for both of its own"
+        in graph.decisions[0].reason
+    )
+
+
+def test_a_batch_that_was_chosen_for_what_it_reads_is_not_left_without():
+    """The one after it was chosen by its author: there is no room for a third window, and without the second one live calls cost less."""
+    graph = optimised(ask(), ask("after", text=SHORT, of="a", batch=BatchPolicy(group="after", mechanism="provider_batch")), hours=60)
+    assert mechanisms(graph) == {"a": "concurrent", "after": "provider_batch"}
+    assert marked(graph) == {"a"}
+    assert "takes another window, with which the run may take 72 h, and the deadline is 60 h" in graph.decisions[0].reason
 
 
 def measured(graph, items):

@@ -5,7 +5,7 @@ It knows estimates of the same graph with its calls made in different ways; `mec
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import NamedTuple
@@ -67,6 +67,8 @@ class Considered:
     def without_priming(self, reason: str) -> Considered:
         """The same, if its batch cannot wait for one of one request before it, for a reason."""
         others = tuple(other for other in self.others if not other.is_primed_batch)
+        if len(others) == len(self.others):
+            return self
         if any(other.mechanism == "provider_batch" and is_worth_waiting(self.live, other) for other in others):
             return replace(self, others=others)
         return replace(self, others=others, reasons=(*self.reasons, f"{NOT['provider_batch']}: {reason}"))
@@ -151,7 +153,7 @@ def choose(
         if item.others or item.dearer is not None:
             clusters.setdefault(item.cluster, []).append(item)
     for cluster in sorted(clusters.values(), key=lambda items: -sum(_saving(item, _best(item, policy)) for item in items)):
-        _decide(cluster, {item.operation.id: _best(item, policy) for item in cluster}, ways, chosen, policy)
+        chosen.update(_decided(cluster, ways, policy))
     if policy.budget_usd is not None:
         _keep_to_the_budget(considered, ways, chosen, policy, policy.budget_usd - decided_usd)
     return chosen
@@ -165,31 +167,53 @@ def _saving(item: Considered, option: Option) -> Decimal:
     return (item.live.usd or Decimal(0)) - (option.usd or Decimal(0))
 
 
-def _decide(
-    cluster: Iterable[Considered], wanted: Mapping[str, Option], ways: Ways, chosen: dict[str, Choice], policy: PipelinePolicy
-) -> None:
-    """Take what is wanted where the deadline allows it, else the best of the rest."""
-    taken: dict[float, list[str]] = {}
-    for item in cluster:
-        name, best, reasons = item.operation.id, wanted[item.operation.id], list(item.reasons)
-        left, longest_s = [item.live, *item.others], None
-        while _is_too_late(name, best, ways, policy):
-            longest_s = ways.through([name], best.worst_s)
-            left.remove(best)
-            best = preferred(left, policy)
-        if longest_s is not None and policy.deadline_s is not None and best.mechanism != "provider_batch":
-            reasons.append(
-                f"{NOT['provider_batch']}: with the windows of the batches on its way the run may take {longest_s / 3600:.3g} h, "
-                f"and the deadline is {policy.deadline_s / 3600:g} h"
+def _decided(cluster: Sequence[Considered], ways: Ways, policy: PipelinePolicy) -> dict[str, Choice]:
+    """What is wanted where the deadline allows it, else the best of the rest, for operations that are decided together.
+
+    They may share a task, and then all its batches wait for both windows of one that another one of one request goes before.
+    """
+    found = {item.operation.id: _allowed(item, ways, policy) for item in cluster}
+    if any(choice.option.is_primed_batch for choice in found.values()) and policy.deadline_s is not None:
+        names, longest_s = _batches_of(found)
+        if not all(ways.fits(name, longest_s, policy.deadline_s) for name in names):
+            reason = (
+                f"{_too_long(ways.through(names, longest_s), policy.deadline_s)}, if all that may share its task waits for both of its own"
             )
-        if item.dearer is not None:
-            left.append(item.dearer)
-        reasons += [_why_not(other, best) for other in left if other.mechanism not in (best.mechanism, "concurrent")]
-        if best.mechanism != "concurrent":
-            taken.setdefault(best.worst_s, []).append(name)
-        chosen[name] = Choice(best, tuple(dict.fromkeys(reasons)))
-    for worst_s, names in taken.items():
-        ways.settle(names, worst_s)
+            found = {item.operation.id: _allowed(item.without_priming(reason), ways, policy) for item in cluster}
+    names, longest_s = _batches_of(found)
+    ways.settle(names, longest_s)
+    for name, choice in found.items():
+        if choice.option.mechanism == "packed":
+            ways.settle([name], choice.option.worst_s)
+    return found
+
+
+def _batches_of(found: Mapping[str, Choice]) -> tuple[list[str], float]:
+    """Which operations go through a batch API, and how long they may take if they share a task."""
+    batches = {name: choice.option.worst_s for name, choice in found.items() if choice.option.mechanism == "provider_batch"}
+    return list(batches), max(batches.values(), default=0.0)
+
+
+def _allowed(item: Considered, ways: Ways, policy: PipelinePolicy) -> Choice:
+    """The best way for which the deadline has room, and why no other one."""
+    name, left, reasons = item.operation.id, [item.live, *item.others], list(item.reasons)
+    best, longest_s = preferred(left, policy), None
+    while _is_too_late(name, best, ways, policy):
+        longest_s = ways.through([name], best.worst_s)
+        left.remove(best)
+        best = preferred(left, policy)
+    if longest_s is not None and policy.deadline_s is not None and best.mechanism != "provider_batch":
+        reasons.append(f"{NOT['provider_batch']}: {_too_long(longest_s, policy.deadline_s)}")
+    if item.dearer is not None:
+        left.append(item.dearer)
+    reasons += [_why_not(other, best) for other in left if other.mechanism not in (best.mechanism, "concurrent")]
+    return Choice(best, tuple(dict.fromkeys(reasons)))
+
+
+def _too_long(longest_s: float, deadline_s: float) -> str:
+    return (
+        f"with the windows of the batches on its way the run may take {longest_s / 3600:.3g} h, and the deadline is {deadline_s / 3600:g} h"
+    )
 
 
 def _is_too_late(name: str, option: Option, ways: Ways, policy: PipelinePolicy) -> bool:
