@@ -196,6 +196,13 @@ def test_what_the_author_chose_stays():
     assert graph["a"].batch == batch
 
 
+@pytest.mark.parametrize(("days", "mechanism"), [(1.5, "concurrent"), (2.5, "provider_batch")])
+def test_the_window_of_a_batch_that_the_author_chose_counts_too(days, mechanism):
+    """Facts on batching, section 1.5: a chain of k batched stages takes up to k times 24 hours, whoever chose them."""
+    graph = optimised(ask("a"), ask("b", "a", batch=BatchPolicy(group="b", mechanism="provider_batch")), deadline_s=days * DAY)
+    assert mechanisms(graph) == {"a": mechanism, "b": "provider_batch"}
+
+
 def test_choosing_again_changes_nothing():
     once = optimised(ask("a", max_pack=5), ask("b", "a"), deadline_s=2 * DAY)
     assert LLMGraphEnhancer(passes=[PromptBatchingPass()]).enhance(once) == once

@@ -132,7 +132,7 @@ def test_a_batch_that_was_chosen_for_what_it_reads_is_not_left_without():
     graph = optimised(ask(), ask("after", text=SHORT, of="a", batch=BatchPolicy(group="after", mechanism="provider_batch")), hours=60)
     assert mechanisms(graph) == {"a": "concurrent", "after": "provider_batch"}
     assert marked(graph) == {"a"}
-    assert "takes another window, with which the run may take 72 h, and the deadline is 60 h" in graph.decisions[0].reason
+    assert "with the windows of the batches on its way the run may take 72 h, and the deadline is 60 h" in graph.decisions[0].reason
 
 
 def measured(graph, items):

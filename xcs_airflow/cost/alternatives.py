@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from xcs_airflow.cost.batch_limits import BatchLimits
+from xcs_airflow.cost.batch_priming import windows_s
 from xcs_airflow.cost.choice import Considered, Made, choose, consider
 from xcs_airflow.cost.latency import goes_through_batch_api
 from xcs_airflow.cost.mechanisms import Choice, may_be_worth_waiting, why_no_batch, why_not_packed
@@ -27,7 +28,7 @@ class Alternatives:
         graph: Whose calls.
         policy: The pipeline's.
         considered: Operations with every way in which their calls may be made.
-        seconds: For every operation, how long it takes as it is.
+        seconds: For every operation, how long it takes as it is; a batch that its author chose, as long as it may.
         decided_usd: What all other calls of a run cost.
     """
 
@@ -113,7 +114,7 @@ def alternatives(
     ]
     free_ids = {operation.id for operation in free}
     others = (known.cost_usd(operation.id) for operation in graph if operation.id not in free_ids)
-    seconds = {operation.id: known[operation.id].duration_s.expected for operation in graph}
+    seconds = {op.id: windows_s(op, setting.limits) or known[op.id].duration_s.expected for op in graph}
     return Alternatives(graph, setting.policy, tuple(considered), seconds, sum((usd for usd in others if usd is not None), Decimal(0)))
 
 

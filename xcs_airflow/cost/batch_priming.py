@@ -80,8 +80,8 @@ def why_not_primed(
         policy: Objective and deadline.
     """
     together = {operation.id: [member.id for member in members] for members in tasks(graph) for operation in members}
-    windows_s = {operation.id: _windows_s(operation, limits) for operation in graph}
-    worst_s = {name: max(windows_s[member] for member in members) or seconds[name] for name, members in together.items()}
+    of_batch_s = {operation.id: windows_s(operation, limits) for operation in graph}
+    worst_s = {name: max(of_batch_s[member] for member in members) or seconds[name] for name, members in together.items()}
     ways = Ways(graph.in_order(), worst_s)
     reasons: dict[str, str] = {}
     for item in sorted(considered, key=lambda item: ((item.primed.usd or 0) - (item.plain.usd or 0), item.operation.id)):
@@ -102,7 +102,7 @@ def why_not_primed(
     return reasons
 
 
-def _windows_s(operation: Operation, limits: Mapping[str, BatchLimits]) -> float:
+def windows_s(operation: Operation, limits: Mapping[str, BatchLimits]) -> float:
     """How long the batches of an operation may take; 0 when it has none."""
     if not isinstance(operation, LLMOperation) or not goes_through_batch_api(operation):
         return 0
