@@ -155,23 +155,23 @@ class PromptBatchingPass:
         context.once(facts, result, lambda: self._explain(facts, open_calls, result, groups, context))
         return result
 
-    def _facts(self, graph: Graph, choices: dict[str, Choice], context: PassContext) -> _Facts:
+    def _facts(self, graph: Graph, choices: dict[str, Choice], levels: dict[str, int], context: PassContext) -> _Facts:
         roots = {name: found.root for name, found in collections(graph).items() if graph[name].is_mapped}
-        levels = _levels(graph)
         estimates = context.estimate(graph)
         ways = {name: choice.option.mechanism for name, choice in choices.items()}
         spread = Spread(self.shard_s, self.min_shard_calls, self.max_shards, self.headroom)
         shards, limited = spread.shards(graph, self._loads(graph, estimates, ways), levels, roots, context.limits)
         return _Facts(graph, estimates, choices, levels, roots, shards, limited)
 
-    def _alternatives(self, graph: Graph, open_calls: Sequence[LLMOperation], context: PassContext) -> Alternatives:
+    def _alternatives(
+        self, graph: Graph, open_calls: Sequence[LLMOperation], levels: Mapping[str, int], context: PassContext
+    ) -> Alternatives:
         """Every way in which calls may be made about which nothing else decides."""
         limits = batch_limits() if self.limits is None else self.limits
         free = [operation for operation in open_calls if _why_not(operation) is None or operation.metadata.max_pack > 1]
         free = [operation for operation in free if operation.batch is None and operation.func is None and not is_local(operation)]
         # As many in flight as there may be: the plainest way is compared as it would be made. One call is made so anyway.
         many = [operation for operation in free if operation.is_mapped or context.profile is not None]
-        levels = _levels(graph)
         clusters = {operation.id: (levels[operation.id], operation.metadata.provider_name) for operation in free}
         setting = Setting(context.estimate, context.price_book, limits, context.policy or graph.policy, self.max_in_flight)
         return alternatives(graph, free, many, clusters, setting)
@@ -188,23 +188,22 @@ class PromptBatchingPass:
 
     def _ways(self, graph: Graph, open_calls: Sequence[LLMOperation], context: PassContext) -> tuple[_Facts, list[_Way]]:
         """What is known, and the graph with the largest groups, and with those whose members need the same; the target plays no part."""
-        found = self._alternatives(graph, open_calls, context)
+        levels = _levels(graph)
+        found = self._alternatives(graph, open_calls, levels, context)
         while True:
-            facts, ways = self._grouped(graph, open_calls, found.chosen(), context)
+            facts = self._facts(graph, found.chosen(), levels, context)
+            ways = self._grouped(facts, open_calls, context)
             refused = _not_primed(facts, ways, context)
             if not refused:
                 return facts, ways
             found = found.without_priming(refused)
 
-    def _grouped(
-        self, graph: Graph, open_calls: Sequence[LLMOperation], choices: dict[str, Choice], context: PassContext
-    ) -> tuple[_Facts, list[_Way]]:
-        facts = self._facts(graph, choices, context)
+    def _grouped(self, facts: _Facts, open_calls: Sequence[LLMOperation], context: PassContext) -> list[_Way]:
         prefers_latency = (context.policy or facts.graph.policy).optimize == "latency"
         largest = self._groups(facts, open_calls, prefers_latency=prefers_latency)
         same_needs = self._groups(facts, open_calls, prefers_latency=prefers_latency, same_needs=True)
         groupings = [largest] if same_needs == largest else [largest, same_needs]
-        return facts, [(self._rewritten(facts, groups), groups) for groups in groupings]
+        return [(self._rewritten(facts, groups), groups) for groups in groupings]
 
     def _groups(self, facts: _Facts, open_calls: Sequence[LLMOperation], *, prefers_latency: bool, same_needs: bool = False) -> list[Group]:
         lots: dict[_Lot, list[LLMOperation]] = {}
