@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from growth import exponent
 from harness import HERE, Goal, report, say
 
-SIZES, QUICK = (3_000, 10_000, 30_000, 100_000), (1_000, 3_000, 9_000)
+SIZES, QUICK = (3_000, 10_000, 30_000, 100_000), (800, 2_400, 7_200)
 ROUNDS = 2
 MOST_EXPONENT = 1.1
 

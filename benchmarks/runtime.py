@@ -5,7 +5,7 @@
 2,000 prompts, of which 400 repeat others, 64 calls in flight, a loopback server that counts. Ratios are medians over rounds in which the
 clients take turns, each with three tries of which the fastest counts, for the machine is shared: seconds are of today, ratios hold. Ours
 is compared with the mean of the raw runs before and after it, and each peer with the mean of ours before and after it, so that a load that
-comes or goes favours neither; the ideal, which no load of the machine slows down, with the better of two.
+comes or goes favours neither; the ideal, which no load of the machine slows down, with a second run if the first was too slow.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from harness import Goal, Server, Took, peers_python, report, say, stub_server
 
 PROMPTS, DISTINCT, IN_FLIGHT = 2000, 1600, 64
 LATENCY_MS = 200
+MOST_SLOW = 1.1
 TRIES = 3
 PEERS = {"openai_sdk": "openai SDK", "litellm_async": "litellm", "dspy_async": "dspy"}
 
@@ -31,7 +32,7 @@ def main() -> int:
     with stub_server(0) as server:
         say(f"{PROMPTS:,} prompts, {DISTINCT:,} distinct, {IN_FLIGHT} in flight; server latency 0 ms")
         raw, ours = _take_turns(server, rounds=4 if is_quick else 12)
-        count = PROMPTS // 5 if is_quick else PROMPTS
+        count = PROMPTS // 10 if is_quick else PROMPTS
         distinct = count * DISTINCT // PROMPTS
         faster: dict[str, float] = {}
         beside = [_line("xcs-airflow", server.take("xcs_task", PROMPTS, DISTINCT, IN_FLIGHT))]
@@ -39,18 +40,20 @@ def main() -> int:
             peer = _line(name, server.take(client, count, distinct, IN_FLIGHT, python), count)
             beside.append(_line("xcs-airflow", server.take("xcs_task", PROMPTS, DISTINCT, IN_FLIGHT)))
             faster[name] = peer.wall_s / count / (statistics.mean(took.wall_s for took in beside[-2:]) / PROMPTS)
+    ideal_s = DISTINCT / IN_FLIGHT * LATENCY_MS / 1000
     with stub_server(LATENCY_MS) as server:
         say(f"server latency {LATENCY_MS} ms")
-        waited = [_line("xcs-airflow", server.take("xcs_task", PROMPTS, DISTINCT, IN_FLIGHT)) for _ in range(2)]
+        waited = [_line("xcs-airflow", server.take("xcs_task", PROMPTS, DISTINCT, IN_FLIGHT))]
+        if waited[0].wall_s > MOST_SLOW * ideal_s:
+            waited.append(_line("xcs-airflow", server.take("xcs_task", PROMPTS, DISTINCT, IN_FLIGHT)))
     between = zip(raw, ours, raw[1:], strict=False)
     ratio = statistics.median(took.wall_s / statistics.mean((before.wall_s, after.wall_s)) for before, took, after in between)
-    ideal_s = DISTINCT / IN_FLIGHT * LATENCY_MS / 1000
     slow = min(took.wall_s for took in waited) / ideal_s
     name, times = min(faster.items(), key=lambda entry: entry[1])
     seen = {(took.requests, took.distinct) for took in (*ours, *beside, *waited)}
     goals = [
         Goal("time at 0 ms, as a multiple of raw aiohttp that de-duplicates", ratio, 1.25),
-        Goal(f"time at {LATENCY_MS} ms, as a multiple of the ideal {ideal_s:g} s", slow, 1.1),
+        Goal(f"time at {LATENCY_MS} ms, as a multiple of the ideal {ideal_s:g} s", slow, MOST_SLOW),
         Goal(f"times faster at 0 ms than the fastest peer, {name}", times, 8, is_least=True),
         Goal("requests the server saw, as a multiple of the distinct prompts", max(requests for requests, _ in seen) / DISTINCT, 1),
         Goal("distinct prompts the server saw, as a share", min(distinct for _, distinct in seen) / DISTINCT, 1, is_least=True),
