@@ -13,7 +13,8 @@ from xcs_airflow.ir import BatchPolicy, Graph
 from xcs_airflow.passes import PassContext, PromptBatchingPass, run_passes
 from xcs_airflow.plan.lower import lower
 
-from .cases import LOAD, two_maps
+from .cases import LOAD
+from .cases_groups import two_maps
 from .toys import llm, plain
 
 ALL_SHARDS = PromptBatchingPass(headroom=1_000_000)

@@ -11,7 +11,7 @@ from xcs_airflow.cost.simulation import RateLimit
 from xcs_airflow.ir import Graph, print_graph, verify
 from xcs_airflow.passes import PASSES, Pass, PassContext, Verify, run_passes
 
-from . import cases
+from . import cases_groups, cases_machines, cases_results, cases_ways
 from .toys import run
 
 LIMITS_OF = {
@@ -27,10 +27,17 @@ PASSES_OF = {
     **{name: (pass_,) for name, pass_ in zip(NAMES, PASSES, strict=True)},
     "all": PASSES,
 }
+MAKERS = {
+    name: maker
+    for module in (cases_results, cases_groups, cases_machines, cases_ways)
+    for name, maker in vars(module).items()
+    if getattr(maker, "__module__", None) == module.__name__
+}
+"""What makes the graph of a case, by its name."""
 
 
 class Case(NamedTuple):
-    """One case of a fixture file: `# title`, `graph: name` of a maker in cases.py, perhaps `target: name`, and the texts it must give."""
+    """One case of a fixture file: `# title`, `graph: name` of a maker in MAKERS, perhaps `target: name`, and the texts it must give."""
 
     title: str
     passes: tuple[Pass, ...]
@@ -59,7 +66,7 @@ def said(graph: Graph) -> str:
 
 @pytest.mark.parametrize("case", read_cases(), ids=lambda case: case.title)
 def test_the_pass_does_what_the_fixture_says(case):
-    graph: Graph = getattr(cases, case.make)()
+    graph: Graph = MAKERS[case.make]()
     context = PassContext(target=case.target, limits=LIMITS_OF.get(case.make, {}))
     result = run_passes(graph, case.passes, context, observers=[Verify()])
     assert print_graph(graph) == case.before
@@ -77,5 +84,4 @@ def test_the_pass_does_what_the_fixture_says(case):
 
 
 def test_every_case_is_used():
-    makers = {name for name, maker in vars(cases).items() if getattr(maker, "__module__", None) == cases.__name__} - {"graph"}
-    assert {case.make for case in read_cases()} == makers
+    assert {case.make for case in read_cases()} == MAKERS.keys()

@@ -10,7 +10,9 @@ from xcs_airflow.errors import GraphError
 from xcs_airflow.ir import Graph, Ref
 from xcs_airflow.passes import PASSES, Deduplicate, Explain, LLMGraphEnhancer, PassContext, Prune, Timing, Verify, run_passes
 
-from .cases import equal_chains, no_output_given, triage, two_maps
+from .cases_groups import two_maps
+from .cases_results import equal_chains, no_output_given
+from .cases_ways import triage
 from .toys import plain
 
 

@@ -17,7 +17,8 @@ from xcs_airflow.ir import CachePolicy, Graph, LLMOperation, PipelinePolicy
 from xcs_airflow.passes import PASSES, PassContext, ProbeBeforeStart, run_passes
 from xcs_airflow.plan import CloudExporter
 
-from .cases import LOAD, graph, remembered_on_a_gpu
+from .cases import LOAD, graph
+from .cases_machines import remembered_on_a_gpu
 from .strategies import graphs
 from .toys import llm, on_a_gpu
 

@@ -191,9 +191,13 @@ def _about(plan: CloudGraph, operation: PlannedOperation) -> list[Decision]:
 
 
 def _as_json(plan: CloudGraph, operation: PlannedOperation) -> dict[str, object]:
+    from pydantic import TypeAdapter  # noqa: PLC0415
+
+    from xcs_airflow.ir.graph import Decision  # noqa: PLC0415
+
     task = next(task for task in plan.tasks if task.id == operation.task)
     return {
         "operation": operation.model_dump(mode="json"),
         "task": task.model_dump(mode="json"),
-        "decisions": [decision for decision in plan.to_dict()["decisions"] if decision["operation"] == operation.id],
+        "decisions": TypeAdapter(list[Decision]).dump_python(_about(plan, operation), mode="json"),
     }
